@@ -1,0 +1,1 @@
+"""XMPP without I/O: names, addresses, stanzas, streams and SASL, as bytes in and bytes out."""
