@@ -1,0 +1,51 @@
+# make run    start the server on its embedded default (domain localhost, SQLite)
+# make test   run all tests
+# make check  lint and types
+# make bench  compare speed with other servers
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?= mongoosetw.toml
+TESTS  ?= tests
+BIN    := $(VENV)/bin
+SOURCES := mongoosetw modules tests twisted/plugins
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { [ "$$(id -u)" = 0 ] && rm -rf $(VENV) \
+	  && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run
+	@[ -e $(CONFIG) ] || [ $(CONFIG) != mongoosetw.toml ] || cp docs/mongoosetw.example.toml $(CONFIG)
+	$(BIN)/twistd -n mongoose --config $(CONFIG)
+
+# PostgreSQL's server programs are needed for the storage tests; nothing is left running.
+test: $(VENV)/.test
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || [ "$$(id -u)" != 0 ] \
+	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >/dev/null </dev/null
+	@$(BIN)/python -m mongoosetw.testing.postgres -- $(BIN)/python -m twisted.trial $(TESTS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy --strict mongoosetw modules
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
