@@ -1,0 +1,3 @@
+"""mongoosetw: a modular XMPP server on Twisted."""
+
+__version__ = "0.1.0"

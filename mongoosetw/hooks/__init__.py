@@ -1,0 +1,1 @@
+"""The hook bus, and the hooks that modules may handle, by theme."""

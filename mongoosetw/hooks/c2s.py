@@ -1,0 +1,188 @@
+"""Hooks of a client's stream and session."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from twisted.words.xish import domish
+
+from mongoosetw.hooks.bus import Hook
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Name, Stanza
+
+if TYPE_CHECKING:  # types only: at run time nothing below depends on what is above it
+    from mongoosetw.host import Host
+
+
+class SessionLike(Protocol):
+    """What handlers may use of a session; see ``mongoosetw.c2s.session.Session``."""
+
+    jid: JID
+    bare: JID
+    host: "Host"
+    priority: int | None
+    presence: Stanza | None
+    state: dict[str, Any]
+    secure: bool
+    address: str
+    opened_at: float
+    last_activity: float
+
+    @property
+    def available(self) -> bool: ...
+    def send(self, stanza: Stanza) -> None: ...
+    def send_bytes(self, data: bytes) -> None: ...
+    def deliver(self, stanza: Stanza) -> None: ...
+    def close(self, condition: str | None = None, text: str | None = None) -> None: ...
+    def __hash__(self) -> int: ...
+
+
+class StreamLike(Protocol):
+    """What handlers may use of a stream that has no session yet."""
+
+    address: str
+    secure: bool
+    state: dict[str, Any]
+
+    def send_bytes(self, data: bytes) -> None: ...
+
+
+@dataclass(slots=True)
+class StreamFeatures(Hook):
+    """The features are about to be offered (RFC 6120 §4.3.2); append serialised elements."""
+
+    host: "Host"
+    stream: StreamLike
+    authenticated: bool
+    features: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class UnauthenticatedIQ(Hook):
+    """An iq before authentication (XEP-0077 uses it); STOP = answered by the handler."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    host: "Host"
+    stream: StreamLike
+    iq: Stanza
+
+
+@dataclass(slots=True)
+class OpenSession(Hook):
+    """A resource is being bound; raise StanzaError to refuse it. Runs before the answer."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class SessionOpened(Hook):
+    """A session is registered and can receive stanzas."""
+
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class SessionDisconnected(Hook):
+    """A session's connection was lost without a closing tag; STOP = its handler keeps it alive."""
+
+    session: SessionLike
+    reason: str
+
+
+@dataclass(slots=True)
+class SessionClosed(Hook):
+    """A session has ended and is no longer registered."""
+
+    session: SessionLike
+    reason: str
+
+
+@dataclass(slots=True)
+class UserSendPacket(Hook):
+    """A client sent a stanza of any kind; runs first. STOP = go no further."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserSendMessage(Hook):
+    """A client sent a message; runs before it is routed. STOP = do not route it."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserSendPresence(Hook):
+    """A client sent a presence stanza; runs before it is routed. STOP = do not route it."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserSendIQ(Hook):
+    """A client sent an iq; runs before it is handled or routed. STOP = go no further."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserSendNonza(Hook):
+    """A client sent a top-level element that is no stanza. STOP = taken by the handler."""
+
+    session: SessionLike
+    name: Name
+    element: domish.Element
+
+
+@dataclass(slots=True)
+class UserReceiveMessage(Hook):
+    """A message reached a session. STOP = not delivered; handlers may replace ``stanza``."""
+
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserReceivePresence(Hook):
+    """A presence stanza reached a session. STOP = not delivered."""
+
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class UserReceiveIQ(Hook):
+    """An iq reached a session. STOP = not delivered."""
+
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class PresendStanza(Hook):
+    """A stanza's bytes are about to be queued for the client. STOP = held by the handler."""
+
+    session: SessionLike
+    data: bytes
+    stanza: Stanza
+
+
+IQCallback = Callable[[Stanza | None], None]

@@ -1,0 +1,43 @@
+"""Hooks of service discovery (XEP-0030)."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mongoosetw.hooks.bus import Hook
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+
+@dataclass(slots=True)
+class DiscoLocal(Hook):
+    """The server itself is asked; set ``found`` for a node that the handler knows.
+
+    :ivar identities: category, type, name.
+    :ivar items: JID, name, node.
+    """
+
+    may_wait: ClassVar[bool] = True
+    host: "Host"
+    node: str
+    from_: JID
+    identities: list[tuple[str, str, str]] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
+    items: list[tuple[JID, str, str]] = field(default_factory=list)
+    found: bool = False
+
+
+@dataclass(slots=True)
+class DiscoUser(Hook):
+    """An account (bare JID) is asked; fields as of :class:`DiscoLocal`."""
+
+    may_wait: ClassVar[bool] = True
+    host: "Host"
+    user: JID
+    node: str
+    from_: JID
+    identities: list[tuple[str, str, str]] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
+    items: list[tuple[JID, str, str]] = field(default_factory=list)
+    found: bool = False

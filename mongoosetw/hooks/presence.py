@@ -1,0 +1,33 @@
+"""Hooks of presence (RFC 6121 §4)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mongoosetw.hooks.bus import Hook
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.stanza import Stanza
+
+
+@dataclass(slots=True)
+class UserAvailable(Hook):
+    """A session became available: its initial presence (RFC 6121 §4.2)."""
+
+    may_wait: ClassVar[bool] = True
+    session: SessionLike
+    stanza: Stanza
+
+
+@dataclass(slots=True)
+class PresenceChanged(Hook):
+    """An available session changed its presence or priority."""
+
+    session: SessionLike
+    stanza: Stanza
+
+
+@dataclass(slots=True)
+class UnsetPresence(Hook):
+    """A session that had been available went unavailable, or was lost."""
+
+    session: SessionLike
+    status: str

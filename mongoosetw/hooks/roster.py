@@ -1,0 +1,46 @@
+"""Hooks of rosters and subscriptions (RFC 6121 §2, §3)."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from mongoosetw.hooks.bus import Hook
+from mongoosetw.xmpp.jid import JID
+
+
+@dataclass(slots=True)
+class RosterGet(Hook):
+    """Asks for a user's roster; handlers append roster items."""
+
+    may_wait: ClassVar[bool] = True
+    user: JID
+    items: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SubscriptionLists(Hook):
+    """Asks whose presence ``user`` sees (``to_them``) and who sees theirs (``from_them``)."""
+
+    may_wait: ClassVar[bool] = True
+    user: JID
+    to_them: set[JID] = field(default_factory=set)
+    from_them: set[JID] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class RosterChanged(Hook):
+    """A roster item changed; ``subscription`` is ``remove`` for one that is gone."""
+
+    user: JID
+    contact: JID
+    subscription: str
+
+
+@dataclass(slots=True)
+class IsSubscribed(Hook):
+    """Asks for the subscription between a user and a contact (bare JIDs)."""
+
+    may_wait: ClassVar[bool] = True
+    user: JID
+    contact: JID
+    subscription: str = "none"
+    ask: bool = False

@@ -1,0 +1,49 @@
+"""Hooks on a stanza's way from its sender to its recipient."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mongoosetw.hooks.bus import Hook
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+
+@dataclass(slots=True)
+class FilterPacket(Hook):
+    """A stanza enters the router (global hook). STOP = drop it; handlers may replace it."""
+
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+
+
+@dataclass(slots=True)
+class FilterLocalPacket(Hook):
+    """A stanza is for a domain that is served here. STOP = drop it, or it was taken."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    host: "Host"
+
+
+@dataclass(slots=True)
+class OfflineMessage(Hook):
+    """A message found no available resource. STOP = stored; otherwise it is bounced."""
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    stanza: Stanza
+    host: "Host"
+    user: JID
+
+
+@dataclass(slots=True)
+class UnacknowledgedMessage(Hook):
+    """A message was written to a session that ended before its client acknowledged it."""
+
+    stanza: Stanza
+    session: SessionLike

@@ -1,0 +1,407 @@
+"""The stream parser: bytes in, stanzas cut out of them as bytes.
+
+Expat checks every byte and reports where elements begin and end; a stanza is the slice of
+the input between. Nothing is built but the names of a stanza's children.
+
+An expat parser is borrowed from a pool only while a stanza is incomplete. Between stanzas
+every stream with the usual header is in the same parser state, so an idle stream holds no
+parser, and the one that the busy streams share stays in the processor's cache. A parser is
+thrown away after a megabyte: expat keeps every name it has ever seen.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NoReturn, cast
+from xml.parsers import expat
+
+from twisted.words.xish import domish
+
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StreamError
+from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.stanza import Name, Stanza
+
+_HEADER: Final = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'>".encode()
+_USUAL_NAMESPACES: Final = {None: ns.CLIENT, "stream": ns.STREAM}
+_RETIRE_AFTER: Final = 1 << 20
+_POOL_SIZE: Final = 16
+_UNDEFINED_ENTITY: Final = 11
+_KINDS: Final = {f"{ns.CLIENT} {kind}": kind for kind in ("message", "presence", "iq")}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may send; exceeded, the stream ends with ``policy-violation``.
+
+    :ivar stanza: bytes of one top-level element.
+    :ivar depth: levels of elements inside the stream element.
+    :ivar attributes: attributes of one element.
+    """
+
+    stanza: int = 262_144
+    depth: int = 64
+    attributes: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer's stream header (RFC 6120 §4.7), attributes by name (``xml:lang`` as ``lang``)."""
+
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Nonza:
+    """A top-level element that is not a stanza (XEP-0360)."""
+
+    name: Name
+    xml: bytes
+
+    @property
+    def element(self) -> domish.Element:
+        """The element as a tree."""
+        return parse_element(self.xml)
+
+
+@dataclass(frozen=True, slots=True)
+class BadAddress:
+    """A stanza whose ``to`` or ``from`` is not a JID (RFC 6120 §8.3.3.8); left out of it."""
+
+    stanza: Stanza
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The peer closed its stream (RFC 6120 §4.4)."""
+
+
+Event = StreamOpened | Stanza | Nonza | BadAddress | StreamClosed | StreamError
+_names: dict[str, Name] = {}
+
+
+def _name(text: str) -> Name:
+    """Expat's ``namespace name`` as a pair; the common ones are kept."""
+    name = _names.get(text)
+    if name is None:
+        namespace, _, tag = text.rpartition(" ")
+        name = (namespace, tag)
+        if len(_names) < 4096:
+            _names[text] = name
+    return name
+
+
+class _Expat:
+    """One expat parser and its place in the stream that has borrowed it."""
+
+    __slots__ = (
+        "attributes", "children", "data", "depth", "events", "fed", "last_end", "limits",
+        "namespaces", "offset", "parser", "start", "content", "top",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate("UTF-8", " ")
+        if hasattr(self.parser, "SetReparseDeferralEnabled"):
+            self.parser.SetReparseDeferralEnabled(False)
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CommentHandler = _restricted
+        self.parser.ProcessingInstructionHandler = _restricted
+        self.parser.StartDoctypeDeclHandler = _restricted
+        self.parser.EntityDeclHandler = _restricted
+        self.parser.XmlDeclHandler = _xml_declaration
+        self.parser.StartNamespaceDeclHandler = self._namespace
+        self.namespaces: dict[str | None, str] | None = {}
+        self.limits = Limits()
+        self.depth = 0
+        self.fed = 0  # bytes given to expat so far
+        self.offset = 0  # expat's index of data[0]
+        self.data = b""  # all bytes from the last stanza's end on
+        self.last_end = 0  # index behind the last complete top-level element
+        self.start = 0
+        self.content = -1
+        self.top = ""
+        self.attributes: dict[str, str] = {}
+        self.children: list[str] = []
+        self.events: list[Event] = []
+
+    def feed(self, data: bytes) -> None:
+        """Parses ``data``; appends to ``events``. Raises StreamError."""
+        pending = self.fed - self.last_end
+        self.data = self.data[-pending:] + data if pending else data
+        self.offset = self.fed - pending
+        self.fed += len(data)
+        try:
+            self.parser.Parse(data, False)
+        except expat.ExpatError as error:
+            raise _stream_error(error) from None
+        if self.depth <= 1 and self.data[self.last_end - self.offset :].isspace():
+            self.last_end = self.fed  # whitespace keepalive, RFC 6120 §4.6.1
+        if self.fed - self.last_end > self.limits.stanza:
+            raise StreamError("policy-violation", "stanza too large")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        depth = self.depth
+        self.depth = depth + 1
+        if len(attributes) > self.limits.attributes:
+            raise StreamError("policy-violation", "too many attributes")
+        if depth == 2:
+            if not self.children:
+                self.content = self.parser.CurrentByteIndex
+            self.children.append(name)
+        elif depth == 1:
+            self.start = self.parser.CurrentByteIndex
+            self.top = name
+            self.attributes = attributes
+            self.children = []
+            if self.start != self.last_end:
+                self._between(self.start)
+        elif depth == 0:
+            self._header(name, attributes)
+        elif depth > self.limits.depth:
+            raise StreamError("policy-violation", "elements nested too deep")
+
+    def _end(self, name: str) -> None:
+        self.depth -= 1
+        if self.depth == 1:
+            self._top_level_end()
+        elif self.depth == 0:
+            self._between(self.parser.CurrentByteIndex)
+            self.events.append(StreamClosed())
+
+    def _between(self, end: int) -> None:
+        """Only whitespace may stand between stanzas (RFC 6120 §11.7)."""
+        gap = self.data[self.last_end - self.offset : end - self.offset]
+        if gap and not gap.isspace():
+            raise StreamError("bad-format", "text outside of a stanza")
+
+    def _namespace(self, prefix: str | None, uri: str) -> None:
+        if self.depth == 0 and self.namespaces is not None:
+            self.namespaces[prefix] = uri
+
+    def _header(self, name: str, attributes: dict[str, str]) -> None:
+        self.parser.StartNamespaceDeclHandler = None
+        namespace, tag = _name(name)
+        if namespace != ns.STREAM:
+            raise StreamError("invalid-namespace")
+        if tag != "stream":
+            raise StreamError("bad-format", "not a stream header")
+        assert self.namespaces is not None
+        if ns.CLIENT not in self.namespaces.values():
+            raise StreamError("invalid-namespace")  # RFC 6120 §4.8.1
+        plain = {_name(key)[1]: value for key, value in attributes.items()}
+        index = self.parser.CurrentByteIndex - self.offset
+        self.last_end = self.offset + _tag_end(self.data, index)
+        self.events.append(StreamOpened(plain))
+
+    def _top_level_end(self) -> None:
+        offset = self.offset
+        index = self.parser.CurrentByteIndex - offset
+        start = self.start - offset
+        end, content_end = self._ends(start, index)
+        self.last_end = offset + end
+        if end - start > self.limits.stanza:
+            raise StreamError("policy-violation", "stanza too large")
+        raw = self.data[start:end]
+        if self.content >= 0 and self.children:
+            content = self._content_start(raw, self.content - offset - start)
+        else:
+            content = content_end - start if content_end == end else _tag_end(raw, 0)
+        self._emit(raw, (content, content_end - start))
+
+    def _content_start(self, raw: bytes, first_child: int) -> int:
+        """Where the start tag ends: at the first child, but for text before it."""
+        simple = raw[first_child - 1] == 0x3E and raw.count(b">", 0, first_child) == 1
+        return first_child if simple else _tag_end(raw, 0)
+
+    def _ends(self, start: int, index: int) -> tuple[int, int]:
+        """Where the element ends, and where its content does.
+
+        Expat's index is at the end tag, or, for an empty-element tag, behind it.
+        """
+        data = self.data
+        if data[index - 2 : index] == b"/>" and (
+            not self.children and _tag_end(data, start) == index
+        ):
+            return index, index
+        return data.index(b">", index) + 1, index
+
+    def _emit(self, raw: bytes, span: tuple[int, int]) -> None:
+        if self.namespaces is not None and self.namespaces != _USUAL_NAMESPACES:
+            raw, span = _self_contained(raw, self.namespaces)
+        kind = _KINDS.get(self.top)
+        if kind is None:
+            self.events.append(Nonza(_name(self.top), raw))
+            return
+        attributes = self.attributes
+        to, from_, bad = None, None, ""
+        if (text := attributes.get("to")) is not None:
+            try:
+                to = JID.parse(text)
+            except InvalidJID:
+                bad = "to"
+        if (sender := attributes.get("from")) is not None:
+            try:
+                from_ = JID.parse(sender)
+            except InvalidJID:
+                bad = "from"
+        names = tuple([_names.get(child) or _name(child) for child in self.children])
+        stanza = Stanza.received(kind, to, from_, attributes, names, raw, span)
+        if to is not None and str(to) != text:
+            stanza._raw = None  # the address was not in its canonical form: serialise it anew
+            stanza._inner = raw[span[0] : span[1]]
+        self.events.append(BadAddress(stanza, bad) if bad else stanza)
+
+
+_pool: list[_Expat] = []
+
+
+def _borrow() -> _Expat:
+    if _pool:
+        return _pool.pop()
+    core = _Expat()
+    core.feed(_HEADER)
+    core.events.clear()
+    core.namespaces = None
+    return core
+
+
+class StreamParser:
+    """Parses one stream of one peer.
+
+    >>> parser = StreamParser()
+    >>> events = parser.feed(b"<stream:stream xmlns='jabber:client' ")
+    """
+
+    __slots__ = ("_core", "_opened", "_shared", "limits")
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self.limits = limits
+        self._core: _Expat | None = None
+        self._opened = False
+        self._shared = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Takes what arrived, in any portions, and returns what became complete.
+
+        Never raises for bad input: the last event is then a :class:`StreamError`, and
+        nothing may be fed after it.
+        """
+        core = self._core
+        if core is None:
+            core = _borrow() if self._opened and self._shared else _Expat()
+            core.limits = self.limits
+            self._core = core
+        try:
+            core.feed(data)
+        except StreamError as error:
+            self._core = None
+            core.events.append(error)
+            return core.events
+        events, core.events = core.events, []
+        if core.last_end == core.fed and core.depth == 1:
+            self._release(core)
+        return events
+
+    def _release(self, core: _Expat) -> None:
+        if not self._opened:
+            self._opened = True
+            self._shared = core.namespaces == _USUAL_NAMESPACES
+        elif self._shared and core.fed < _RETIRE_AFTER and len(_pool) < _POOL_SIZE:
+            core.data = b""
+            _pool.append(core)
+        if self._shared:
+            self._core = None
+
+
+def _restricted(*_: object) -> NoReturn:
+    raise StreamError("restricted-xml")  # RFC 6120 §11.1
+
+
+def _xml_declaration(version: str, encoding: str | None, standalone: int) -> None:
+    if encoding is not None and encoding.upper() != "UTF-8":
+        raise StreamError("unsupported-encoding")  # RFC 6120 §11.6
+
+
+def _stream_error(error: expat.ExpatError) -> StreamError:
+    if error.code == _UNDEFINED_ENTITY:
+        return StreamError("restricted-xml")
+    return StreamError("not-well-formed", expat.ErrorString(error.code))
+
+
+def _tag_end(data: bytes, start: int) -> int:
+    """The index behind the tag that begins at ``start``; ``>`` may stand in a value."""
+    position = start
+    while True:
+        end = data.index(b">", position)
+        quotes = data[start:end]
+        if b"'" not in quotes and b'"' not in quotes:
+            return end + 1
+        if not _inside_quotes(quotes):
+            return end + 1
+        position = end + 1
+
+
+def _inside_quotes(tag: bytes) -> bool:
+    quote = 0
+    for byte in tag:
+        if quote:
+            if byte == quote:
+                quote = 0
+        elif byte in b"'\"":
+            quote = byte
+    return quote != 0
+
+
+def _self_contained(raw: bytes, namespaces: dict[str | None, str]) -> tuple[bytes, tuple[int, int]]:
+    """Rewrites a stanza of a stream whose header declared prefixes of its own."""
+    declarations = "".join(
+        f" xmlns{':' + prefix if prefix else ''}='{uri}'" for prefix, uri in namespaces.items()
+    )
+    element = _build(f"<stream{declarations}>".encode() + raw)
+    uri, element.defaultUri = element.uri, element.uri
+    text = cast(str, element.toXml(defaultUri=uri if uri == ns.CLIENT else None)).encode()
+    end = text.rfind(b"</")
+    return text, (_tag_end(text, 0), end) if end > 0 else (len(text), len(text))
+
+
+def _build(xml: bytes) -> domish.Element:
+    found: list[domish.Element] = []
+    stream = domish.ExpatElementStream()
+    stream.DocumentStartEvent = _ignore
+    stream.ElementEvent = found.append
+    stream.DocumentEndEvent = _ignore
+    try:
+        stream.parse(xml)
+    except domish.ParserError as error:
+        raise ValueError("not well-formed") from error
+    if len(found) != 1:
+        raise ValueError("not one element")
+    return found[0]
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+def parse_element(xml: bytes) -> domish.Element:
+    """Reads one element as a tree, in the default namespace ``jabber:client``.
+
+    :raises ValueError: it is not one well-formed element.
+    """
+    return _build(_HEADER + xml)
+
+
+def parse_stanza(xml: bytes) -> Stanza:
+    """Reads one whole stanza.
+
+    :raises ValueError: it is not one well-formed stanza.
+    """
+    events = list(StreamParser().feed(_HEADER + xml))[1:]
+    if len(events) != 1 or not isinstance(events[0], Stanza):
+        raise ValueError(f"not one stanza: {events}")
+    return events[0]
+
+
+def child_names(inner: bytes) -> tuple[Name, ...]:
+    """The names of the elements that stand side by side in ``inner``."""
+    return parse_stanza(b"<message>" + inner + b"</message>").children

@@ -1,0 +1,283 @@
+"""A stanza as bytes: what routing needs is noted, the rest stays unparsed until asked for.
+
+The content of a stanza (``inner``) is self-contained XML in the default namespace
+``jabber:client``: it declares every prefix that it uses, so it can be wrapped, forwarded
+and written to any client's stream by concatenating bytes.
+"""
+
+from html import escape as _escape
+from typing import Any, Final, Self, cast
+
+from twisted.words.xish import domish
+
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
+
+Name = tuple[str, str]
+"""A qualified XML name: namespace (empty when there is none) and local name."""
+
+_UNSET: Final[Any] = object()
+_XML_LANG: Final = f"{ns.XML} lang"
+_SPECIAL: Final = frozenset("&<>\"'")
+
+
+def escape(text: str) -> str:
+    """Returns ``text`` fit for character data and for attribute values in either quotes."""
+    return text if _SPECIAL.isdisjoint(text) else _escape(text)
+
+
+def serialise(payload: "bytes | str | domish.Element | None") -> bytes:
+    """Returns a payload, in any form that the API accepts, as UTF-8 bytes."""
+    if payload is None:
+        return b""
+    if isinstance(payload, bytes):
+        return payload
+    if isinstance(payload, str):
+        return payload.encode()
+    return cast(str, payload.toXml(defaultUri=ns.CLIENT)).encode()
+
+
+class Stanza:
+    """A message, presence or iq (RFC 6120 §8).
+
+    Treat a stanza as a value: never change one that was handed to you, make a :meth:`copy`.
+    """
+
+    __slots__ = (
+        "kind", "to", "from_", "type", "id", "lang",
+        "_children", "_inner", "_raw", "_span", "_element", "_xml",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: str,
+        to: JID | None,
+        from_: JID | None,
+        type: str,
+        id: str,
+        lang: str | None,
+        children: tuple[Name, ...] | None,
+        inner: bytes,
+    ) -> None:
+        self.kind = kind
+        self.to = to
+        self.from_ = from_
+        self.type = type
+        self.id = id
+        self.lang = lang
+        self._children = children
+        self._inner: bytes | None = inner
+        self._raw: bytes | None = None
+        self._span = (0, 0)
+        self._element: domish.Element | None = None
+        self._xml: bytes | None = None
+
+    @classmethod
+    def received(
+        cls,
+        kind: str,
+        to: JID | None,
+        from_: JID | None,
+        attributes: dict[str, str],
+        children: tuple[Name, ...],
+        raw: bytes,
+        span: tuple[int, int],
+    ) -> "Stanza":
+        """A stanza cut out of a stream; ``span`` is where its content lies in ``raw``."""
+        stanza = cls.__new__(cls)
+        stanza.kind = kind
+        stanza.to = to
+        stanza.from_ = from_
+        get = attributes.get
+        stanza.type = get("type", "")
+        stanza.id = get("id", "")
+        stanza.lang = get(_XML_LANG)
+        stanza._children = children
+        stanza._inner = None
+        stanza._raw = raw
+        stanza._span = span
+        stanza._element = None
+        stanza._xml = None
+        return stanza
+
+    @property
+    def children(self) -> tuple[Name, ...]:
+        """The names of the direct children, in order."""
+        if self._children is None:
+            self._children = _child_names(self.inner)
+        return self._children
+
+    @property
+    def inner(self) -> bytes:
+        """The content between the stanza's tags, as bytes."""
+        if self._inner is None:
+            assert self._raw is not None
+            start, end = self._span
+            self._inner = self._raw[start:end]
+        return self._inner
+
+    def stamp(self, head: bytes, sender: JID) -> None:
+        """Sets the sender of a stanza just received (RFC 6120 §8.1.2.1).
+
+        :param head: the beginning of the start tag, ``<message from='…'``; put before
+            what the client wrote, so that nothing is serialised again.
+        """
+        if self.from_ is None and self._raw is not None:
+            self._xml = head + self._raw[len(self.kind) + 1 :]
+        self.from_ = sender
+
+    @classmethod
+    def make(
+        cls,
+        kind: str,
+        *,
+        to: JID | None = None,
+        from_: JID | None = None,
+        type: str = "",
+        id: str = "",
+        inner: bytes | str | domish.Element = b"",
+        lang: str | None = None,
+    ) -> Self:
+        """Builds a stanza of the server's own."""
+        return cls(kind, to, from_, type, id, lang, None, serialise(inner))
+
+    @classmethod
+    def parse(cls, xml: bytes | str) -> "Stanza":
+        """Reads one whole stanza; without a namespace it is taken to be ``jabber:client``.
+
+        :raises ValueError: it is not one well-formed stanza.
+        :raises InvalidJID: an address is malformed.
+        """
+        from mongoosetw.xmpp.parser import parse_stanza  # the parser makes stanzas
+
+        return parse_stanza(xml.encode() if isinstance(xml, str) else xml)
+
+    def has(self, namespace: str, tag: str) -> bool:
+        """Whether a direct child has this name."""
+        return (namespace, tag) in self.children
+
+    def child(self, namespace: str, tag: str) -> domish.Element | None:
+        """The first direct child of this name, or ``None``."""
+        if (namespace, tag) not in self.children:
+            return None
+        for element in self.element.elements():
+            if element.name == tag and (element.uri or "") == namespace:
+                return cast(domish.Element, element)
+        return None
+
+    @property
+    def element(self) -> domish.Element:
+        """The stanza as a tree, parsed on first use. Read it, do not change it."""
+        if self._element is None:
+            from mongoosetw.xmpp.parser import parse_element
+
+            self._element = parse_element(self.to_bytes())
+        return self._element
+
+    @property
+    def payload(self) -> domish.Element | None:
+        """The first child element (of an iq request: the only one)."""
+        return self.element.firstChildElement() if self.children else None
+
+    @property
+    def body(self) -> str | None:
+        """The text of a message's ``<body/>`` (RFC 6121 §5.2.3), ``None`` without one."""
+        element = self.child(ns.CLIENT, "body")
+        return None if element is None else str(element)
+
+    def to_bytes(self) -> bytes:
+        """The stanza as UTF-8 XML for a stream whose default namespace is ``jabber:client``."""
+        if self._xml is None:
+            self._xml = self._serialised("")
+        return self._xml
+
+    def forwarded(self) -> bytes:
+        """The stanza with its namespace declared, to be put into another (XEP-0297)."""
+        return self._serialised(" xmlns='jabber:client'")
+
+    def _serialised(self, declaration: str) -> bytes:
+        kind = self.kind
+        head = f"<{kind}{declaration}"
+        if self.from_ is not None:
+            head += f" from='{escape(str(self.from_))}'"
+        if self.to is not None:
+            head += f" to='{escape(str(self.to))}'"
+        if self.type:
+            head += f" type='{escape(self.type)}'"
+        if self.id:
+            head += f" id='{escape(self.id)}'"
+        if self.lang is not None:
+            head += f" xml:lang='{escape(self.lang)}'"
+        if not self.inner:
+            return f"{head}/>".encode()
+        return b"%b>%b</%b>" % (head.encode(), self.inner, kind.encode())
+
+    def copy(
+        self,
+        *,
+        to: JID | None = _UNSET,
+        from_: JID | None = _UNSET,
+        type: str = _UNSET,
+        id: str = _UNSET,
+        lang: str | None = _UNSET,
+        inner: bytes | str = _UNSET,
+    ) -> "Stanza":
+        """The same stanza with some of it replaced."""
+        same_content = inner is _UNSET
+        return Stanza(
+            self.kind,
+            self.to if to is _UNSET else to,
+            self.from_ if from_ is _UNSET else from_,
+            self.type if type is _UNSET else type,
+            self.id if id is _UNSET else id,
+            self.lang if lang is _UNSET else lang,
+            self._children if same_content else None,
+            self.inner if same_content else serialise(inner),
+        )
+
+    def result(self, payload: bytes | str | domish.Element | None = b"") -> "Stanza":
+        """The answer to this iq request (RFC 6120 §8.2.3)."""
+        return Stanza.make(
+            "iq",
+            to=self.from_,
+            from_=self.to,
+            type="result",
+            id=self.id,
+            inner=serialise(payload),
+        )
+
+    def error(self, error: StanzaError | str) -> "Stanza":
+        """The error reply to this stanza, with its payload (RFC 6120 §8.3.1)."""
+        if isinstance(error, str):
+            error = StanzaError(error)
+        return Stanza(
+            self.kind,
+            self.from_,
+            self.to,
+            "error",
+            self.id,
+            None,
+            (*self.children, (ns.CLIENT, "error")),
+            self.inner + error_element(error),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Stanza {self.kind} {self.type or '-'} from {self.from_} to {self.to}>"
+
+
+def error_element(error: StanzaError) -> bytes:
+    """The ``<error/>`` child of an error stanza (RFC 6120 §8.3.2)."""
+    text = ""
+    if error.text:
+        text = f"<text xmlns='{ns.STANZAS}' xml:lang='en'>{escape(error.text)}</text>"
+    head = f"<error type='{error.type}'><{error.condition} xmlns='{ns.STANZAS}'/>{text}"
+    return head.encode() + error.app + b"</error>"
+
+
+def _child_names(inner: bytes) -> tuple[Name, ...]:
+    if not inner:
+        return ()
+    from mongoosetw.xmpp.parser import child_names
+
+    return child_names(inner)
