@@ -1,0 +1,1 @@
+"""HTTP listeners: metrics now; the APIs, WebSocket and BOSH are further resources."""
