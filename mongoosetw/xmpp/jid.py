@@ -7,7 +7,7 @@ and plain ASCII addresses never reach the Unicode tables.
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn
 
 import idna
 from precis_i18n import get_profile
@@ -41,7 +41,7 @@ class InvalidJID(ValueError):
 class JID:
     """An immutable, hashable XMPP address of prepared parts.
 
-    Build one with :meth:`parse` or :meth:`of`; the constructor takes parts that are prepared already.
+    Build one with :meth:`parse` or :meth:`of`; the constructor takes prepared parts.
 
     Attributes:
         local: the localpart, or None.
@@ -56,7 +56,7 @@ class JID:
     local: str | None
     domain: str
     resource: str | None
-    bare: Self
+    bare: "JID"
     is_bare: bool
     _text: str
     _hash: int
@@ -64,9 +64,9 @@ class JID:
     def __init__(self, local: str | None, domain: str, resource: str | None = None) -> None:
         fill = object.__setattr__
         text = f"{local}@{domain}" if local is not None else domain
-        bare = self
+        bare: JID = self
         if resource is not None:
-            bare = _intern(local, domain, None)  # type: ignore[assignment]
+            bare = _intern(local, domain, None)
             text = f"{text}/{resource}"
         fill(self, "local", local)
         fill(self, "domain", domain)
@@ -87,7 +87,7 @@ class JID:
         return _of(local, domain, resource)
 
     def with_resource(self, text: str) -> "JID":
-        """The full address of this one's bare address and resourcepart `text`; raises InvalidJID."""
+        """This bare address with the resourcepart `text`; raises InvalidJID."""
         return _intern(self.local, self.domain, _prepare_resource(text))
 
     def __str__(self) -> str:
@@ -124,7 +124,8 @@ def _intern(local: str | None, domain: str, resource: str | None) -> JID:
 
 @lru_cache(CACHE_SIZE)
 def _parse(text: str) -> JID:
-    # RFC 7622 §3.1: the resource starts after the first '/', the domain after the first '@' before it.
+    # RFC 7622 §3.1: the resource starts after the first '/', the domain after the first '@'
+    # before that.
     address, slash, resource = text.partition("/")
     local, at, domain = address.partition("@")
     if not at:
