@@ -1,4 +1,4 @@
-"""Logging: the standard library's loggers, as text or as JSON lines, and Twisted's log through them.
+"""Logging: the standard library's loggers, as text or JSON lines, and Twisted's log in them.
 
 Every message begins with the name of the event and goes on with fields, ``session_opened jid=%s``.
 What must not be in a log is kept out here, whatever a caller passes: stanzas, elements and bytes
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from logging.handlers import WatchedFileHandler
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 from twisted.logger import ILogObserver, STDLibLogObserver
 from twisted.words.xish.domish import Element
@@ -120,8 +120,6 @@ def _message(record: logging.LogRecord) -> str:
 class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.123Z warning mongoosetw.router: event field=value``."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and a traceback's lines after it."""
         level = level_name(record.levelno)
@@ -207,7 +205,7 @@ def configure(
     root.setLevel(number)
     for name, own in (levels or {}).items():
         set_level(own, name)
-    return STDLibLogObserver()
+    return cast(ILogObserver, STDLibLogObserver())
 
 
 def set_level(level: str | None, logger: str = "") -> None:

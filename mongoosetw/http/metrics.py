@@ -1,6 +1,8 @@
 """``/metrics`` for Prometheus."""
 
-from twisted.web.resource import IResource, Resource
+from typing import Any
+
+from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from mongoosetw.metrics import REGISTRY, Registry, exposition
@@ -28,7 +30,7 @@ def metrics_site(registry: Registry = REGISTRY, path: str = "/metrics") -> Site:
 
     :param path: absolute, such as ``/metrics``; the listener's ``path``.
     """
-    resource: IResource = MetricsResource(registry)
+    resource: Any = MetricsResource(registry)
     for part in reversed(path.strip("/").split("/")):
         parent = Resource()
         parent.putChild(part.encode(), resource)

@@ -1,0 +1,265 @@
+"""The commands that ``mongoosectl`` sends: accounts, sessions, modules, hooks, the server itself."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mongoosetw import __version__
+from mongoosetw.auth.accounts import AccountExists, RegistrationRefused
+from mongoosetw.config.errors import ConfigErrors
+from mongoosetw.control import Args, CommandError, Control, required
+from mongoosetw.logs import UnknownLevel, current_levels, set_level
+from mongoosetw.storage import DatabaseUnavailable
+from mongoosetw.xmpp.jid import JID, InvalidJID
+
+if TYPE_CHECKING:
+    from mongoosetw.host import Host
+    from mongoosetw.server import Server
+    from mongoosetw.sessions import Session
+
+
+def server_control(server: "Server", call_later: Callable[..., object]) -> Control:
+    """Return the table of all commands of a server.
+
+    :param call_later: ``reactor.callLater``; lets the answer to ``stop`` leave first.
+    """
+    control = Control(
+        (ConfigErrors, DatabaseUnavailable, AccountExists, RegistrationRefused, UnknownLevel)
+    )
+    for commands in (
+        AccountCommands(server),
+        SessionCommands(server),
+        ServerCommands(server, call_later),
+    ):
+        commands.register(control)
+    control.command("loglevel get")(get_levels)
+    control.command("loglevel set")(change_level)
+    return control
+
+
+def _account(args: Args) -> JID:
+    text = required(args, "jid")
+    try:
+        jid = JID.parse(text)
+    except InvalidJID as error:
+        raise CommandError(f"{text!r} is no address: {error}") from None
+    if not jid.local:
+        raise CommandError(f"{text!r} is no account: give it as user@domain")
+    return jid
+
+
+def _host(server: "Server", domain: str) -> "Host":
+    host = server.hosts.get(domain)
+    if host is None:
+        raise CommandError(
+            f"{domain!r} is not served here; the domains are: {', '.join(sorted(server.hosts))}"
+        )
+    return host
+
+
+def _hosts(server: "Server", args: Args) -> list["Host"]:
+    if args.get("domain"):
+        return [_host(server, required(args, "domain"))]
+    return [server.hosts[domain] for domain in sorted(server.hosts)]
+
+
+class AccountCommands:
+    """``account register|unregister|change-password|check|list|count``."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+
+    def register(self, control: Control) -> None:
+        """Put the commands into the table."""
+        control.command("account register")(self.create)
+        control.command("account unregister")(self.remove)
+        control.command("account change-password")(self.change_password)
+        control.command("account check")(self.check)
+        control.command("account list")(self.list)
+        control.command("account count")(self.count)
+
+    async def create(self, args: Args) -> dict[str, Any]:
+        """Create an account."""
+        user, host = self._find(args)
+        try:
+            await host.accounts.register(user, required(args, "password"))
+        except AccountExists:
+            raise CommandError(f"the account {user} exists already") from None
+        return {"jid": str(user)}
+
+    async def remove(self, args: Args) -> dict[str, Any]:
+        """Remove an account and all that modules keep of it; its sessions are closed."""
+        user, host = await self._existing(args)
+        for session in host.sessions.of(user):
+            session.close("not-authorized", "the account was removed")
+        await host.accounts.remove(user)
+        return {"jid": str(user)}
+
+    async def change_password(self, args: Args) -> dict[str, Any]:
+        """Set another password."""
+        user, host = await self._existing(args)
+        await host.accounts.set_password(user, required(args, "password"))
+        return {"jid": str(user)}
+
+    async def check(self, args: Args) -> dict[str, Any]:
+        """Say whether an account exists and, if a password is given, whether it is right."""
+        user, host = self._find(args)
+        found: dict[str, Any] = {"jid": str(user), "exists": await host.accounts.exists(user)}
+        if args.get("password"):
+            found["password_correct"] = found["exists"] and await host.accounts.check_password(
+                user, required(args, "password")
+            )
+        return found
+
+    async def list(self, args: Args) -> "list[str]":
+        """Return the accounts of a domain, or of all, sorted."""
+        found = []
+        for host in _hosts(self._server, args):
+            # A back end may list bare names or whole addresses.
+            for name in sorted(await host.accounts.list(host.domain)):
+                found.append(name if "@" in name else f"{name}@{host.domain}")
+        return found
+
+    async def count(self, args: Args) -> dict[str, int]:
+        """Return the number of accounts by domain."""
+        return {host.domain: await host.accounts.count() for host in _hosts(self._server, args)}
+
+    def _find(self, args: Args) -> "tuple[JID, Host]":
+        user = _account(args).bare
+        return user, _host(self._server, user.domain)
+
+    async def _existing(self, args: Args) -> "tuple[JID, Host]":
+        user, host = self._find(args)
+        if not await host.accounts.exists(user):
+            raise CommandError(f"there is no account {user}")
+        return user, host
+
+
+class SessionCommands:
+    """``session list|count|kick``."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+
+    def register(self, control: Control) -> None:
+        """Put the commands into the table."""
+        control.command("session list")(self.list)
+        control.command("session count")(self.count)
+        control.command("session kick")(self.kick)
+
+    def list(self, args: Args) -> "list[dict[str, Any]]":
+        """Describe the open sessions of an account, a domain or all."""
+        if args.get("jid"):
+            return [_describe(session) for session in self._of(args)]
+        return [
+            _describe(session)
+            for host in _hosts(self._server, args)
+            for session in sorted(host.sessions, key=lambda session: str(session.jid))
+        ]
+
+    def count(self, args: Args) -> dict[str, int]:
+        """Return the number of open sessions by domain."""
+        return {host.domain: host.sessions.count() for host in _hosts(self._server, args)}
+
+    def kick(self, args: Args) -> dict[str, Any]:
+        """Close the session of a full JID, or all of a bare one, with a stream error."""
+        sessions = self._of(args)
+        if not sessions:
+            raise CommandError(f"{required(args, 'jid')} has no session")
+        # RFC 6120 §4.9.3.12: the administrator's decision is a policy violation to the client.
+        reason = args.get("reason") or "closed by the administrator"
+        for session in sessions:
+            session.close("policy-violation", reason)
+        return {"kicked": [str(session.jid) for session in sessions]}
+
+    def _of(self, args: Args) -> "list[Session]":
+        jid = _account(args)
+        sessions = _host(self._server, jid.domain).sessions
+        if jid.is_bare:
+            return list(sessions.of(jid))
+        session = sessions.get(jid)
+        return [] if session is None else [session]
+
+
+def _describe(session: "Session") -> dict[str, Any]:
+    return {
+        "jid": str(session.jid),
+        "available": session.available,
+        "priority": session.priority,
+        "address": session.address,
+        "secure": session.secure,
+    }
+
+
+class ServerCommands:
+    """``status``, ``modules``, ``hooks``, ``reload``, ``stop``."""
+
+    def __init__(self, server: "Server", call_later: Callable[..., object]) -> None:
+        self._server = server
+        self._call_later = call_later
+
+    def register(self, control: Control) -> None:
+        """Put the commands into the table."""
+        control.command("status")(self.status)
+        control.command("modules")(self.modules)
+        control.command("hooks")(self.hooks)
+        control.command("reload")(self.reload)
+        control.command("stop")(self.stop)
+
+    def status(self, args: Args) -> dict[str, Any]:
+        """Say what runs."""
+        hosts = self._server.hosts
+        return {
+            "version": __version__,
+            "uptime": round(time.time() - self._server.started_at),
+            "domains": sorted(hosts),
+            "sessions": sum(host.sessions.count() for host in hosts.values()),
+        }
+
+    def modules(self, args: Args) -> dict[str, list[dict[str, Any]]]:
+        """Return the running modules by domain, with their XEPs."""
+        return {
+            host.domain: [
+                _describe_module(name, module) for name, module in sorted(host.modules.items())
+            ]
+            for host in _hosts(self._server, args)
+        }
+
+    def hooks(self, args: Args) -> dict[str, list[dict[str, object]]]:
+        """Return the chains by domain, in their order; ``hook`` names one of them."""
+        wanted = args.get("hook")
+        return {
+            host.domain: [
+                entry for entry in host.hooks.describe() if wanted in (None, entry["hook"])
+            ]
+            for host in _hosts(self._server, args)
+        }
+
+    async def reload(self, args: Args) -> list[str]:
+        """Read the configuration again; return what changed."""
+        return [str(change) for change in await self._server.reload()]
+
+    def stop(self, args: Args) -> dict[str, Any]:
+        """Stop the server after the answer has left."""
+        self._call_later(0.1, self._server.stop)
+        return {"stopping": True}
+
+
+def _describe_module(name: str, module: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "class": f"{type(module).__module__}:{type(module).__qualname__}",
+        "doc": (type(module).__doc__ or "").strip().split("\n")[0],
+        "xeps": [f"XEP-{xep.number:04d}" for xep in type(module).xeps],
+    }
+
+
+def get_levels(args: Args) -> dict[str, str]:
+    """Return the level of every logger that has its own; ``""`` is the common one."""
+    return current_levels()
+
+
+def change_level(args: Args) -> dict[str, str]:
+    """Set the level of a logger, or the common one."""
+    set_level(required(args, "level"), str(args.get("logger") or ""))
+    return current_levels()

@@ -1,0 +1,304 @@
+"""``mongoosectl``: the operator's command line."""
+
+import argparse
+import getpass
+import json
+import os
+import secrets
+import socket
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mongoosetw.config.errors import ConfigErrors
+
+SOCKET_NAME: Final = "mongoosetw.sock"
+DEFAULT_CONFIG: Final = "mongoosetw.toml"
+TIMEOUT: Final = 60.0
+"""Seconds until a silent server is given up."""
+
+
+class Failed(Exception):
+    """The command could not be carried out; the text is for the operator."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :returns: the exit status: 0, 1 for a failure that was said on standard error, 2 for usage.
+    """
+    options = parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (Failed, ConfigErrors) as error:
+        print(error if isinstance(error, ConfigErrors) else f"mongoosectl: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # "mongoosectl session list | head": not worth a message, but nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="mongoosectl", description="Operate a mongoosetw server.")
+    top.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"the server's configuration, which says where its control socket is "
+        f"(default: {DEFAULT_CONFIG}, or $MONGOOSETW_CONFIG)",
+    )
+    top.add_argument("--socket", metavar="PATH", help="the server's control socket itself")
+    top.add_argument("--json", action="store_true", help="print the answer as JSON")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _add_account(commands)
+    _add_session(commands)
+    _add_server(commands)
+    _add_offline(commands)
+    return top
+
+
+def _command(
+    commands: Any,
+    name: str,
+    doc: str,
+    run: Callable[[argparse.Namespace], int],
+    *arguments: tuple[str, str],
+    **defaults: Any,
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=doc, description=doc)
+    for argument, explanation in arguments:
+        optional = argument.endswith("?")
+        command.add_argument(
+            argument.rstrip("?"), nargs="?" if optional else None, help=explanation
+        )
+    command.set_defaults(run=run, **defaults)
+    return command
+
+
+def _group(commands: Any, name: str, doc: str) -> Any:
+    group = commands.add_parser(name, help=doc, description=doc)
+    return group.add_subparsers(metavar="ACTION", required=True)
+
+
+def _add_account(commands: Any) -> None:
+    group = _group(commands, "account", "accounts")
+    jid = ("jid", "the account's address, such as alice@localhost")
+    domain = ("domain?", "only this domain")
+    for name, doc in (
+        ("register", "create an account"),
+        ("change-password", "set another password"),
+    ):
+        command = _command(group, name, doc, _with_password, jid, send=f"account {name}")
+        command.add_argument(
+            "--password",
+            help="otherwise it is asked for; off a terminal it is read from standard input",
+        )
+        command.add_argument("--generate", action="store_true", help="make one up and print it")
+    _command(group, "unregister", "remove an account", _send, jid, send="account unregister")
+    command = _command(
+        group, "check", "say whether an account exists", _send, jid, send="account check"
+    )
+    command.add_argument("--password", help="also say whether this is its password")
+    _command(group, "list", "list accounts", _send, domain, send="account list")
+    _command(group, "count", "count accounts", _send, domain, send="account count")
+
+
+def _add_session(commands: Any) -> None:
+    group = _group(commands, "session", "open sessions")
+    domain = ("domain?", "only this domain")
+    command = _command(group, "list", "list sessions", _send, domain, send="session list")
+    command.add_argument("--jid", help="only those of this account")
+    _command(group, "count", "count sessions", _send, domain, send="session count")
+    jid = ("jid", "a full address for one session, a bare one for all of an account")
+    reason = ("reason?", "what the client is told")
+    _command(group, "kick", "close sessions", _send, jid, reason, send="session kick")
+
+
+def _add_server(commands: Any) -> None:
+    domain = ("domain?", "only this domain")
+    _command(commands, "status", "say what runs", _send, send="status")
+    _command(commands, "modules", "list running modules", _send, domain, send="modules")
+    command = _command(commands, "hooks", "list hook chains", _send, domain, send="hooks")
+    command.add_argument("--hook", help="only this hook, such as UserSendMessage")
+    _command(commands, "reload", "read the configuration again", _send, send="reload")
+    _command(commands, "stop", "stop the server", _send, send="stop")
+    group = _group(commands, "loglevel", "what is logged")
+    _command(group, "get", "show the levels", _send, send="loglevel get")
+    level = ("level", "none, critical, error, warning, notice, info or debug")
+    name = ("logger?", "a module's name such as mongoosetw.router; otherwise all others")
+    _command(group, "set", "change a level", _send, level, name, send="loglevel set")
+
+
+def _add_offline(commands: Any) -> None:
+    file = ("file?", f"the file; otherwise --config or {DEFAULT_CONFIG}")
+    _command(commands, "check", "check a configuration file, all of it at once", _check, file)
+    group = _group(commands, "db", "the database's tables")
+    _command(group, "upgrade", "create missing tables and upgrade old ones", _db_upgrade)
+    command = _command(group, "sql", "print the SQL that creates all tables", _db_sql)
+    command.add_argument("--dialect", choices=("postgresql", "sqlite"), default="postgresql")
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    known = ("jid", "domain", "password", "reason", "hook", "level", "logger")
+    found = {name: getattr(options, name, None) for name in known}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _send(options: argparse.Namespace) -> int:
+    result = ask(socket_path(options), options.send, _arguments(options))
+    _show(result, options.json)
+    return 0
+
+
+def _with_password(options: argparse.Namespace) -> int:
+    where = socket_path(options)
+    generated = secrets.token_urlsafe(15) if options.generate else None
+    options.password = generated or options.password or read_password(options.jid)
+    result = ask(where, options.send, _arguments(options))
+    _show(result | ({"password": generated} if generated else {}), options.json)
+    return 0
+
+
+def read_password(jid: str) -> str:
+    """Ask for a password twice, or read one line where standard input is no terminal.
+
+    :raises Failed: when the two differ or none is given.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    else:
+        password = getpass.getpass(f"Password for {jid}: ")
+        if password and password != getpass.getpass("Again: "):
+            raise Failed("the two passwords differ; nothing was done")
+    if not password:
+        raise Failed("no password given; nothing was done (--generate makes one up)")
+    return password
+
+
+def config_path(options: argparse.Namespace) -> Path:
+    """Return the configuration file that the options or the environment name."""
+    return Path(options.config or os.environ.get("MONGOOSETW_CONFIG") or DEFAULT_CONFIG)
+
+
+def socket_path(options: argparse.Namespace) -> Path:
+    """Return where the server's control socket is.
+
+    :raises Failed: when the configuration file does not say.
+    """
+    if options.socket:
+        return Path(options.socket)
+    path = config_path(options)
+    try:
+        # Not the whole configuration: the running server may have an older, valid one.
+        general = tomllib.loads(path.read_text("utf-8")).get("general", {})
+    except (OSError, ValueError) as error:
+        raise Failed(f"cannot read {path}: {_reason(error)} (see --config, --socket)") from None
+    return path.parent / general.get("data_dir", "data") / SOCKET_NAME
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def ask(path: Path, command: str, args: dict[str, Any]) -> Any:
+    """Send one command to the server and return its result.
+
+    :raises Failed: when the server does not run, does not answer, or refuses.
+    """
+    request = json.dumps({"command": command, "args": args}).encode() + b"\n"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(str(path))
+            connection.sendall(request)
+            with connection.makefile("rb") as answers:
+                line = answers.readline()
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise Failed(f"the server is not running: nobody listens on {path}") from None
+    except OSError as error:
+        raise Failed(f"cannot talk to the server at {path}: {_reason(error)}") from None
+    if not line.endswith(b"\n"):
+        raise Failed("the server closed the connection without an answer")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise Failed(answer["error"])
+    return answer["result"]
+
+
+def _show(result: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        for line in lines(result):
+            print(line)
+
+
+def lines(result: Any) -> list[str]:
+    """Lay a result out for reading: a line for each entry, tables for lists of objects."""
+    if isinstance(result, dict):
+        found = []
+        for key, value in result.items():
+            if isinstance(value, list | dict):
+                found += [f"{key}:", *(f"  {line}" for line in lines(value))]
+            else:
+                found.append(f"{key or 'default'}: {_text(value)}")
+        return found
+    if isinstance(result, list):
+        if result and all(isinstance(row, dict) for row in result):
+            return table(result)
+        return [_text(item) for item in result]
+    return [_text(result)]
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Lay out rows with equal keys in columns, under a heading."""
+    names = list(rows[0])
+    cells = [names, *([_text(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return "-" if value is None else str(value)
+
+
+def _check(options: argparse.Namespace) -> int:
+    # Imported here: the other commands start without the configuration's whole schema.
+    from mongoosetw.config import load
+
+    path = Path(options.file) if options.file else config_path(options)
+    load(path)
+    print(f"{path}: no errors")
+    return 0
+
+
+def _db_upgrade(options: argparse.Namespace) -> int:
+    from mongoosetw.storage import offline
+
+    for line in offline.upgrade(config_path(options)):
+        print(line)
+    return 0
+
+
+def _db_sql(options: argparse.Namespace) -> int:
+    from mongoosetw.storage import offline
+
+    print(offline.sql(options.dialect))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
