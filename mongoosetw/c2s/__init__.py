@@ -1,0 +1,1 @@
+"""Client streams: listener, negotiation, sessions."""

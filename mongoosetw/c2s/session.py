@@ -1,0 +1,224 @@
+"""A session: an authenticated client with a bound resource."""
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from mongoosetw.hooks.bus import STOP, HookFailed
+from mongoosetw.hooks.c2s import (
+    PresendStanza,
+    UserReceiveIQ,
+    UserReceiveMessage,
+    UserReceivePresence,
+    UserSendIQ,
+    UserSendMessage,
+    UserSendPacket,
+    UserSendPresence,
+)
+from mongoosetw.xmpp.errors import StanzaError, StreamError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza, escape
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.c2s.stream import ClientStream
+    from mongoosetw.host import Host
+
+_RECEIVE: dict[str, Any] = {
+    "message": UserReceiveMessage,
+    "presence": UserReceivePresence,
+    "iq": UserReceiveIQ,
+}
+_SEND: dict[str, Any] = {
+    "message": UserSendMessage,
+    "presence": UserSendPresence,
+    "iq": UserSendIQ,
+}
+
+
+class Session:
+    """What the server knows of one connected resource.
+
+    :ivar presence: the last available presence, None while there is none.
+    :ivar priority: of that presence (RFC 6121 §4.7.2.3).
+    :ivar state: what modules keep for the session, by module name.
+    :ivar opened_at: seconds of the server's clock.
+    """
+
+    __slots__ = (
+        "_heads",
+        "_state",
+        "address",
+        "bare",
+        "host",
+        "jid",
+        "last_activity",
+        "opened_at",
+        "presence",
+        "priority",
+        "secure",
+        "stream",
+    )
+
+    def __init__(self, stream: "ClientStream", host: "Host", jid: JID) -> None:
+        self.stream: ClientStream | None = stream
+        self.host = host
+        self.jid = jid
+        self.bare = jid.bare
+        self.presence: Stanza | None = None
+        self.priority: int | None = None
+        self._state: dict[str, Any] | None = None
+        self.secure = stream.secure
+        self.address = stream.address
+        self.opened_at = self.last_activity = host.server.clock.seconds()
+        self._heads: dict[str, bytes] | None = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What modules keep for the session, by module name."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def available(self) -> bool:
+        """Whether the client has sent initial presence (RFC 6121 §4.2)."""
+        return self.presence is not None
+
+    def receive(self, stanza: Stanza) -> Deferred[None] | None:
+        """Takes a stanza that the client sent: hooks, then routing.
+
+        :returns: a Deferred while something has to wait; the stream waits with it.
+        :raises StreamError: the client claims another sender (RFC 6120 §8.1.2.1).
+        """
+        self.last_activity = self.host.server.clock.seconds()
+        claimed = stanza.from_
+        if claimed is not None and claimed != self.jid and claimed != self.bare:
+            raise StreamError("invalid-from")
+        stanza.stamp(self._head(stanza.kind), self.jid)
+        hooks = self.host.hooks
+        try:
+            if hooks.handled(UserSendPacket):
+                packet = UserSendPacket(stanza, self)
+                outcome = hooks.fire(packet)
+                if isinstance(outcome, Deferred):
+                    return Deferred.fromCoroutine(self._receive_later(packet, outcome))
+                if outcome is STOP:
+                    return None
+                stanza = packet.stanza
+            return self._send_on(stanza)
+        except (StanzaError, HookFailed) as error:
+            self.bounce(stanza, error)
+            return None
+
+    def _send_on(self, stanza: Stanza) -> Deferred[None] | None:
+        kind = stanza.kind
+        if kind == "iq":
+            _check_iq(stanza)
+        hook = _SEND[kind]
+        if self.host.hooks.handled(hook):
+            event = hook(stanza, self)
+            outcome = self.host.hooks.fire(event)
+            if isinstance(outcome, Deferred):
+                return Deferred.fromCoroutine(self._receive_later(event, outcome))
+            if outcome is STOP:
+                return None
+            stanza = event.stanza
+        return self._route(stanza)
+
+    async def _receive_later(self, event: Any, pending: Deferred[Any]) -> None:
+        try:
+            if await pending is STOP:
+                return
+            if isinstance(event, UserSendPacket):
+                further = self._send_on(event.stanza)
+            else:
+                further = self._route(event.stanza)
+            if further is not None:
+                await further
+        except (StanzaError, HookFailed) as error:
+            self.bounce(event.stanza, error)
+
+    def _route(self, stanza: Stanza) -> Deferred[None] | None:
+        to = stanza.to
+        if to is not None:
+            if stanza.kind == "iq" and stanza.type in ("get", "set"):
+                if to.resource is None and to.domain == self.host.domain:
+                    return self.host.handle_iq(stanza, self)
+            return self.host.router.route(stanza)
+        if stanza.kind == "iq":
+            # RFC 6120 §10.3.3: without an address, handled on the account's behalf
+            if stanza.type in ("get", "set"):
+                return self.host.handle_iq(stanza, self)
+            self.host.answered(stanza)
+            return None
+        if stanza.kind == "message":
+            # RFC 6120 §10.3.1: as if addressed to the sender's own account
+            return self.host.router.route(stanza.copy(to=self.bare))
+        return None
+
+    def bounce(self, stanza: Stanza, error: Exception) -> None:
+        """Answers the client with an error stanza, unless it sent one itself."""
+        if stanza.type in ("error", "result"):
+            return
+        if not isinstance(error, StanzaError):
+            error = StanzaError("internal-server-error", "wait")
+        self.send(stanza.copy(from_=self.jid, to=stanza.to).error(error))
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Hands over a stanza that was routed to this session."""
+        hook = _RECEIVE[stanza.kind]
+        hooks = self.host.hooks
+        if hooks.handled(hook):
+            event = hook(stanza, self)
+            try:
+                if hooks.fire(event) is STOP:
+                    return
+            except (StanzaError, HookFailed) as error:
+                self.host.router.bounce(stanza, error)
+                return
+            stanza = event.stanza
+        self.send(stanza)
+
+    def send(self, stanza: Stanza) -> None:
+        """Writes a stanza to the client, unless a module holds it back."""
+        data = stanza.to_bytes()
+        hooks = self.host.hooks
+        if hooks.handled(PresendStanza) and hooks.fire(PresendStanza(self, data, stanza)) is STOP:
+            return
+        self.send_bytes(data)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes serialised XML; it leaves at the end of the turn."""
+        if self.stream is not None:
+            self.stream.write(data)
+
+    def close(self, condition: str | None = None, text: str | None = None) -> None:
+        """Ends the session and its stream, with a stream error if one is named."""
+        if self.stream is not None:
+            self.stream.close(StreamError(condition, text) if condition else None)
+
+    def _head(self, kind: str) -> bytes:
+        if self._heads is None:
+            self._heads = _heads_of(self.jid)
+        return self._heads[kind]
+
+    def hibernate(self) -> None:
+        """Drops what can be made again; for sessions that have been silent for long."""
+        self._heads = None
+
+
+def _heads_of(jid: JID) -> dict[str, bytes]:
+    sender = escape(str(jid))
+    return {kind: f"<{kind} from='{sender}'".encode() for kind in _SEND}
+
+
+def _check_iq(stanza: Stanza) -> None:
+    """RFC 6120 §8.2.3: an id, a type, and in a request exactly one child.
+
+    :raises StanzaError: the iq breaks one of these.
+    """
+    if not stanza.id or stanza.type not in ("get", "set", "result", "error"):
+        raise StanzaError("bad-request")
+    if stanza.type in ("get", "set") and len(stanza.children) != 1:
+        raise StanzaError("bad-request")
+

@@ -1,0 +1,239 @@
+"""A host: one served domain with its hooks, iq handlers, modules and sessions."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from mongoosetw.delivery import deliver_message_to_bare, deliver_presence, undeliverable_message
+from mongoosetw.hooks.bus import STOP, HookBus, HookFailed, begin
+from mongoosetw.hooks.c2s import IQCallback, SessionLike
+from mongoosetw.hooks.routing import FilterLocalPacket
+from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
+from mongoosetw.sessions import SessionRegistry
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.auth.accounts import Accounts
+    from mongoosetw.server import Server
+
+logger = logging.getLogger(__name__)
+IQKey = tuple[str, str, str, str]
+"""Type, namespace, tag, target."""
+
+
+class Host:
+    """One virtual host. All that belongs to a domain hangs here."""
+
+    def __init__(self, server: "Server", domain: str, host_type: str, accounts: "Accounts") -> None:
+        self.server = server
+        self.domain = domain
+        self.host_type = host_type
+        self.jid = JID.parse(domain)
+        self.accounts = accounts
+        self.router = server.router
+        self.hooks = HookBus()
+        self.sessions = SessionRegistry()
+        self.modules: dict[str, Module[Any]] = {}
+        self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
+        self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
+        self._last_request = 0
+
+    def route(self, stanza: Stanza) -> None:
+        """Sends a stanza on its way; errors come back to its ``from``."""
+        pending = self.router.route(stanza)
+        if pending is not None:
+            pending.addErrback(_log_lost)
+
+    def receive(self, stanza: Stanza) -> Deferred[None] | None:
+        """Delivers a stanza for this domain, filtered; errors are bounced."""
+        try:
+            if self.hooks.handled(FilterLocalPacket):
+                event = FilterLocalPacket(stanza, self)
+                outcome = self.hooks.fire(event)
+                if isinstance(outcome, Deferred):
+                    return Deferred.fromCoroutine(self._receive_later(event, outcome))
+                if outcome is STOP:
+                    return None
+                stanza = event.stanza
+            return self._deliver(stanza)
+        except (StanzaError, HookFailed) as error:
+            self.router.bounce(stanza, error)
+            return None
+
+    async def _receive_later(self, event: FilterLocalPacket, pending: Deferred[Any]) -> None:
+        try:
+            if await pending is not STOP:
+                delivery = self._deliver(event.stanza)
+                if delivery is not None:
+                    await delivery
+        except (StanzaError, HookFailed) as error:
+            self.router.bounce(event.stanza, error)
+
+    def _deliver(self, stanza: Stanza) -> Deferred[None] | None:
+        to = stanza.to
+        assert to is not None
+        kind = stanza.kind
+        if kind == "message":
+            return self._deliver_message(stanza, to)
+        if kind == "iq":
+            return self._deliver_iq(stanza, to)
+        deliver_presence(self, stanza)
+        return None
+
+    def _deliver_message(self, stanza: Stanza, to: JID) -> Deferred[None] | None:
+        if to.resource is not None:
+            session = self.sessions.get(to)
+            if session is not None:
+                session.deliver(stanza)  # RFC 6121 §8.5.3.1
+                return None
+            if stanza.type in ("headline", "groupchat", "error", "normal", ""):
+                return self._no_such_resource(stanza, to)
+        if to.local is None:
+            self.router.bounce(stanza, StanzaError("service-unavailable"))
+            return None
+        if deliver_message_to_bare(self, stanza):
+            return None
+        return self._undeliverable(stanza, to.bare)
+
+    def _no_such_resource(self, stanza: Stanza, to: JID) -> Deferred[None] | None:
+        """RFC 6121 §8.5.3.2.1: only chat falls back to the bare JID's rules always."""
+        if stanza.type in ("headline", "error"):
+            return None
+        if stanza.type == "groupchat" or to.local is None:
+            self.router.bounce(stanza, StanzaError("service-unavailable"))
+            return None
+        if deliver_message_to_bare(self, stanza):
+            return None
+        return self._undeliverable(stanza, to.bare)
+
+    def _undeliverable(self, stanza: Stanza, user: JID) -> Deferred[None] | None:
+        return self._guarded(stanza, undeliverable_message(self, stanza, user))
+
+    def _guarded(self, stanza: Stanza, coroutine: Any) -> Deferred[None] | None:
+        """Runs what may wait for a stanza; what it raises is bounced."""
+
+        async def run() -> None:
+            try:
+                await coroutine
+            except (StanzaError, HookFailed) as error:
+                self.router.bounce(stanza, error)
+            except CancelledError:
+                raise
+            except Exception as error:  # boundary: a database or back end that fails
+                logger.error("stanza_failed to=%s", stanza.to, exc_info=error)
+                self.router.bounce(stanza, StanzaError("internal-server-error", "wait"))
+
+        outcome = begin(run())
+        return outcome if isinstance(outcome, Deferred) else None
+
+    def _deliver_iq(self, stanza: Stanza, to: JID) -> Deferred[None] | None:
+        if stanza.type in ("result", "error"):
+            self._deliver_answer(stanza, to)
+            return None
+        if to.resource is not None:
+            session = self.sessions.get(to)
+            if session is None:
+                raise StanzaError("service-unavailable")  # RFC 6121 §8.5.3.2.3
+            session.deliver(stanza)
+            return None
+        return self.handle_iq(stanza, None)
+
+    def _deliver_answer(self, stanza: Stanza, to: JID) -> None:
+        if self.answered(stanza):
+            return
+        session = self.sessions.get(to)
+        if session is not None:
+            session.deliver(stanza)
+
+    def handle_iq(self, stanza: Stanza, session: SessionLike | None) -> Deferred[None] | None:
+        """Answers a request to the server or to an account on its behalf.
+
+        :raises StanzaError: it is no proper request, or nobody handles its payload.
+        """
+        children = stanza.children
+        if len(children) != 1:
+            raise StanzaError("bad-request")  # RFC 6120 §8.2.3: exactly one child
+        to = stanza.to
+        target = DOMAIN if to is not None and to.local is None else BARE
+        namespace, tag = children[0]
+        entry = self.iq_handlers.get((stanza.type, namespace, tag, target))
+        if entry is None:
+            raise StanzaError("service-unavailable")  # RFC 6120 §8.4
+        assert stanza.from_ is not None and stanza.payload is not None
+        iq = IQ(stanza, stanza.from_, to, stanza.type, stanza.payload, self, session)
+        return self._guarded(stanza, self._answer(iq, *entry))
+
+    async def _answer(self, iq: IQ, owner: str, handler: IQHandler) -> None:
+        if iq.to is not None and iq.to.local is not None and iq.to.bare != iq.from_.bare:
+            if not await self.accounts.exists(iq.to.bare):
+                raise StanzaError("service-unavailable")  # RFC 6121 §8.5.1
+        try:
+            payload = handler(iq)
+            if hasattr(payload, "__await__"):
+                payload = await payload
+        except (StanzaError, HookFailed, CancelledError):
+            raise
+        except Exception as error:  # boundary: a module's fault stays the module's
+            logger.error("iq_failed owner=%s tag=%s", owner, iq.payload.name, exc_info=error)
+            raise StanzaError("internal-server-error", "wait") from error
+        self.route(iq.stanza.result(payload) if iq.to else self._own_result(iq, payload))
+
+    def _own_result(self, iq: IQ, payload: Any) -> Stanza:
+        # RFC 6120 §8.1.2.1: an answer on the account's behalf comes from its bare JID
+        return iq.stanza.copy(to=iq.from_.bare).result(payload).copy(to=iq.from_)
+
+    def send_iq(self, request: Stanza, timeout: float, callback: IQCallback) -> None:
+        """Sends a request of the server's own; ``callback`` gets the answer or, late, None."""
+        assert request.to is not None
+        self._last_request += 1
+        identifier = f"{self.domain}-{self._last_request}"
+        late = self.server.clock.callLater(timeout, self._expire, identifier)
+        self._requests[identifier] = (request.to, callback, late)
+        self.route(request.copy(id=identifier, from_=request.from_ or self.jid))
+
+    def _expire(self, identifier: str) -> None:
+        _, callback, _ = self._requests.pop(identifier)
+        callback(None)
+
+    def answered(self, stanza: Stanza) -> bool:
+        """Whether this is the answer to a request of the server's own; its callback is run."""
+        entry = self._requests.get(stanza.id)
+        if entry is None or entry[0] != stanza.from_:
+            return False
+        del self._requests[stanza.id]
+        entry[2].cancel()
+        entry[1](stanza)
+        return True
+
+    def forget_requests(self) -> None:
+        """Drops all requests that wait for an answer; at shutdown."""
+        for _, _, late in self._requests.values():
+            late.cancel()
+        self._requests.clear()
+
+    def add_iq_handler(self, key: IQKey, owner: str, handler: IQHandler) -> None:
+        """Registers the handler of a request.
+
+        :raises ValueError: another module handles it.
+        """
+        other = self.iq_handlers.get(key)
+        if other is not None:
+            raise ValueError(f"{owner}: {key} is handled by {other[0]}")
+        self.iq_handlers[key] = (owner, handler)
+
+    def remove_iq_handlers(self, owner: str) -> None:
+        """Removes all iq handlers of a module."""
+        for key in [k for k, (name, _) in self.iq_handlers.items() if name == owner]:
+            del self.iq_handlers[key]
+
+
+def _log_lost(failure: Any) -> None:
+    logger.error("routing_failed", exc_info=(failure.type, failure.value, failure.tb))
+
+
+Callback = Callable[[], None]
