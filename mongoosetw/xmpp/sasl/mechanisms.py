@@ -79,9 +79,7 @@ def _possible(name: str, context: SaslContext) -> bool:
     return bool(channel_bindings(context)) if name.endswith("-PLUS") else True
 
 
-def create(
-    name: str, context: SaslContext, offered: Collection[str] | None = None
-) -> Mechanism:
+def create(name: str, context: SaslContext, offered: Collection[str] | None = None) -> Mechanism:
     """A new exchange of the mechanism with the registered name `name`.
 
     `offered` are the mechanisms that the client was shown: others are refused, and a SCRAM client
