@@ -5,7 +5,7 @@ whose ACL contains it decides.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import TypeAlias
@@ -103,25 +103,21 @@ class Access:
 
 
 def _condition_test(condition: AclCondition, domains: Domains) -> Test:
-    tests = [
-        _domain_test(condition, domains),
+    c = condition
+    tests = (
+        _domain_test(c, domains),
+        # Local and domain parts of a JID are lower case by now (RFC 7622 §3.2, §3.3.1).
+        *_part_tests(lambda jid: jid.local or "", _lower(c.user), c.user_regexp, c.user_glob),
+        *_part_tests(lambda jid: jid.domain, _lower(c.server), c.server_regexp, c.server_glob),
         *_part_tests(
-            lambda jid: jid.local, condition.user, condition.user_regexp, condition.user_glob
+            lambda jid: jid.resource or "", c.resource, c.resource_regexp, c.resource_glob
         ),
-        *_part_tests(
-            lambda jid: jid.domain,
-            condition.server,
-            condition.server_regexp,
-            condition.server_glob,
-        ),
-        *_part_tests(
-            lambda jid: jid.resource,
-            condition.resource,
-            condition.resource_regexp,
-            condition.resource_glob,
-        ),
-    ]
+    )
     return lambda jid: all(test(jid) for test in tests)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _domain_test(condition: AclCondition, domains: Domains) -> Test:
@@ -138,13 +134,13 @@ def _domain_test(condition: AclCondition, domains: Domains) -> Test:
 
 
 def _part_tests(
-    part: Callable[[JID], str | None], text: str | None, regexp: str | None, glob: str | None
-) -> list[Test]:
-    tests: list[Test] = []
+    part: Callable[[JID], str], text: str | None, regexp: str | None, glob: str | None
+) -> Iterator[Test]:
     if text is not None:
-        prepared = text.lower() if part is not None else text
-        tests.append(lambda jid: (part(jid) or "") in (text, prepared))
-    for pattern in filter(None, (regexp, translate(glob) if glob is not None else None)):
-        search = re.compile(pattern).search
-        tests.append(lambda jid, search=search: search(part(jid) or "") is not None)  # type: ignore[misc]
-    return tests
+        yield lambda jid: part(jid) == text
+    if regexp is not None:
+        search = re.compile(regexp).search
+        yield lambda jid: search(part(jid)) is not None
+    if glob is not None:
+        whole = re.compile(translate(glob)).match
+        yield lambda jid: whole(part(jid)) is not None
