@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -75,17 +75,13 @@ def certificate_problem(certfile: str, keyfile: str = "", password: str = "") ->
 
 def _expires_soon(certfile: Path) -> bool:
     certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
-    # not_valid_after_utc came with cryptography 42; older ones have the naive attribute only.
-    until = getattr(certificate, "not_valid_after_utc", None)
-    if until is None:
-        until = certificate.not_valid_after.replace(tzinfo=timezone.utc)
-    return bool(until - RENEW_BEFORE < datetime.now(timezone.utc))
+    return certificate.not_valid_after_utc - RENEW_BEFORE < datetime.now(UTC)
 
 
 def _make(certfile: Path, keyfile: Path, domains: list[str]) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domains[0][:_COMMON_NAME_LENGTH])])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -49,7 +49,7 @@ class Reader:
         :returns: None if an option that has no default is missing or wrong.
         """
         if not isinstance(table, dict):
-            self.error(path, f"expected a table, got {show(table)}")
+            self.error(path, f"expected a table, got {_kind(table)}")
             return None
         known = options_of(cls)
         self._refuse_unknown(table, known, path)
@@ -87,7 +87,7 @@ class Reader:
 
     def value(self, hint: Any, info: OptionInfo, value: Any, path: Path) -> Any:
         """Read one value; notes an error and returns a marker if it does not fit."""
-        hint = _without_none(hint)
+        hint = without_none(hint)
         if isinstance(hint, type) and is_dataclass(hint):
             found = self.section(hint, value, path)
             return _WRONG if found is None else found
@@ -178,7 +178,7 @@ def _check_bounds(info: OptionInfo, value: Any) -> None:
             raise Mismatch
 
 
-def _without_none(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
     """Return ``X`` of ``X | None``: TOML has no null, None only stands for "not given"."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint

@@ -1,0 +1,58 @@
+"""What differs between two configurations, and which of it a reload can apply."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from mongoosetw.config.load import Config
+
+_RELOADABLE = re.compile(
+    r"general\.(loglevel|log_format)$"
+    r"|shaper\."
+    r"|modules\."
+    r"|hosts\.[^ ]+?\.(modules|acl|access)(\.|$)"
+    r"|listen\.c2s\[\d+\]\.(shaper|access)$"
+    r"|listen\.c2s\[\d+\]\.tls\.(certfile|keyfile|password|certificates|cacertfile)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One option whose value is another now.
+
+    :ivar path: the option, such as ``listen.c2s[0].port``; ``hosts.DOMAIN.…`` for what holds for
+        one host.
+    :ivar reloadable: False if the server has to be restarted for it.
+    """
+
+    path: str
+    reloadable: bool
+
+
+def changed(old: Config, new: Config) -> list[Change]:
+    """List the options that differ, without their values (some are passwords)."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    absent = object()
+    paths = [*before, *(path for path in after if path not in before)]
+    return [
+        Change(path, _RELOADABLE.match(path) is not None)
+        for path in paths
+        if before.get(path, absent) != after.get(path, absent) and path != "file"
+    ]
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every option with its path, and every table with its kind."""
+    if is_dataclass(value):
+        yield path, type(value)
+        for item in fields(value):
+            yield from _flat(getattr(value, item.name), f"{path}.{item.name}".lstrip("."))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}")
+    elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+        for position, item in enumerate(value):
+            yield from _flat(item, f"{path}[{position}]")
+    else:
+        yield path, value
