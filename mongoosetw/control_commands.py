@@ -1,4 +1,4 @@
-"""The commands that ``mongoosectl`` sends: accounts, sessions, modules, hooks, the server itself."""
+"""The commands that ``mongoosectl`` sends: accounts, sessions, modules, hooks, the server."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from mongoosetw.auth.accounts import AccountExists, RegistrationRefused
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
-from mongoosetw.storage import DatabaseUnavailable
+from mongoosetw.storage.database import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
     from mongoosetw.host import Host
     from mongoosetw.server import Server
-    from mongoosetw.sessions import Session
+    from mongoosetw.c2s.session import Session
 
 
 def server_control(server: "Server", call_later: Callable[..., object]) -> Control:
@@ -75,7 +75,7 @@ class AccountCommands:
         control.command("account unregister")(self.remove)
         control.command("account change-password")(self.change_password)
         control.command("account check")(self.check)
-        control.command("account list")(self.list)
+        control.command("account list")(self.list_all)
         control.command("account count")(self.count)
 
     async def create(self, args: Args) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class AccountCommands:
             )
         return found
 
-    async def list(self, args: Args) -> "list[str]":
+    async def list_all(self, args: Args) -> list[str]:
         """Return the accounts of a domain, or of all, sorted."""
         found = []
         for host in _hosts(self._server, args):
@@ -143,11 +143,11 @@ class SessionCommands:
 
     def register(self, control: Control) -> None:
         """Put the commands into the table."""
-        control.command("session list")(self.list)
+        control.command("session list")(self.list_all)
         control.command("session count")(self.count)
         control.command("session kick")(self.kick)
 
-    def list(self, args: Args) -> "list[dict[str, Any]]":
+    def list_all(self, args: Args) -> list[dict[str, Any]]:
         """Describe the open sessions of an account, a domain or all."""
         if args.get("jid"):
             return [_describe(session) for session in self._of(args)]
@@ -172,7 +172,7 @@ class SessionCommands:
             session.close("policy-violation", reason)
         return {"kicked": [str(session.jid) for session in sessions]}
 
-    def _of(self, args: Args) -> "list[Session]":
+    def _of(self, args: Args) -> list["Session"]:
         jid = _account(args)
         sessions = _host(self._server, jid.domain).sessions
         if jid.is_bare:

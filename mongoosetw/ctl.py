@@ -33,8 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (Failed, ConfigErrors) as error:
-        print(error if isinstance(error, ConfigErrors) else f"mongoosectl: {error}", file=sys.stderr)
+    except Failed as error:
+        print(f"mongoosectl: {error}", file=sys.stderr)
+        return 1
+    except ConfigErrors as errors:
+        print(errors, file=sys.stderr)
         return 1
     except BrokenPipeError:
         # "mongoosectl session list | head": not worth a message, but nothing more can be written.

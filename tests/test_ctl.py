@@ -1,0 +1,171 @@
+"""mongoosectl: what an operator types and reads."""
+
+import io
+import json
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mongoosetw import ctl
+
+
+class FakeServer(threading.Thread):
+    """Answers one request on a Unix socket and notes it."""
+
+    def __init__(self, path: Path, answer: bytes) -> None:
+        super().__init__(daemon=True)
+        self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listening.bind(str(path))
+        self.listening.listen()
+        self.listening.settimeout(10)
+        self.answer = answer
+        self.request: dict[str, Any] = {}
+        self.start()
+
+    def run(self) -> None:
+        """Take one connection."""
+        connection, _ = self.listening.accept()
+        with connection, self.listening, connection.makefile("rb") as requests:
+            self.request = json.loads(requests.readline())
+            connection.sendall(self.answer)
+
+
+class CommandLine(SynchronousTestCase):
+    """Runs mongoosectl in this process, against a fake server."""
+
+    def setUp(self) -> None:
+        """Collect what is printed."""
+        self.out, self.err, self.input = io.StringIO(), io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+        self.patch(sys, "stdin", self.input)
+
+    def run_against(self, answer: object, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Return the exit status and the request that the server got."""
+        path = self.path()
+        line = answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n"
+        server = FakeServer(path, line)
+        status = ctl.main(["--socket", str(path), *arguments])
+        server.join(10)
+        return status, server.request
+
+    def path(self) -> Path:
+        """Return a path short enough for a Unix socket."""
+        path = Path(self.mktemp())
+        return path.relative_to(Path.cwd()) if path.is_absolute() else path
+
+    def test_register(self) -> None:
+        """The password of --password goes to the server and is not printed."""
+        status, request = self.run_against(
+            {"result": {"jid": "alice@localhost"}},
+            *("account", "register", "alice@localhost", "--password", "secret"),
+        )
+        self.assertEqual(status, 0)
+        self.assertEqual(request["command"], "account register")
+        self.assertEqual(request["args"], {"jid": "alice@localhost", "password": "secret"})
+        self.assertEqual(self.out.getvalue(), "jid: alice@localhost\n")
+
+    def test_password_from_standard_input(self) -> None:
+        """Off a terminal the password is the first line of standard input."""
+        self.input.write("from a pipe\n")
+        self.input.seek(0)
+        _, request = self.run_against({"result": {}}, "account", "change-password", "a@b")
+        self.assertEqual(request["args"]["password"], "from a pipe")
+
+    def test_no_password(self) -> None:
+        """Without any password nothing is sent and the exit status is 1."""
+        self.assertEqual(ctl.main(["--socket", "none", "account", "register", "a@b"]), 1)
+        self.assertIn("no password given; nothing was done", self.err.getvalue())
+
+    def test_generated_password(self) -> None:
+        """--generate makes a password, sends it and prints it once."""
+        _, request = self.run_against(
+            {"result": {"jid": "a@b"}}, "account", "register", "a@b", "--generate"
+        )
+        self.assertGreaterEqual(len(request["args"]["password"]), 16)
+        self.assertIn(f"password: {request['args']['password']}\n", self.out.getvalue())
+
+    def test_refused(self) -> None:
+        """What the server refuses is said on standard error with exit status 1."""
+        status, _ = self.run_against({"error": "there is no account a@b"}, "session", "kick", "a@b")
+        self.assertEqual(status, 1)
+        self.assertEqual(self.err.getvalue(), "mongoosectl: there is no account a@b\n")
+
+    def test_no_answer(self) -> None:
+        """A server that dies while answering is an error, not half an answer."""
+        status, _ = self.run_against(b'{"result": ', "status")
+        self.assertEqual(status, 1)
+        self.assertIn("without an answer", self.err.getvalue())
+
+    def test_not_running(self) -> None:
+        """Without a server every command says so, with the socket's path, and exits with 1."""
+        for arguments in (["status"], ["session", "list"], ["stop"], ["hooks"]):
+            self.assertEqual(ctl.main(["--socket", "nowhere.sock", *arguments]), 1)
+            self.assertIn(
+                "the server is not running: nobody listens on nowhere.sock", self.err.getvalue()
+            )
+
+    def test_table(self) -> None:
+        """Sessions are printed as a table with a heading."""
+        rows = [
+            {"jid": "a@b/c", "available": True, "priority": 5},
+            {"jid": "longer@b/c", "available": False, "priority": None},
+        ]
+        self.run_against({"result": rows}, "session", "list")
+        self.assertEqual(
+            self.out.getvalue(),
+            "jid         available  priority\n"
+            "a@b/c       yes        5\n"
+            "longer@b/c  no         -\n",
+        )
+
+    def test_json(self) -> None:
+        """With --json the answer is JSON for scripts."""
+        self.run_against({"result": {"localhost": 2}}, "--json", "session", "count")
+        self.assertEqual(json.loads(self.out.getvalue()), {"localhost": 2})
+
+    def test_socket_from_configuration(self) -> None:
+        """The control socket is in data_dir, which counts from the configuration file."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "x.toml").write_text('[general]\ndata_dir = "state"\n')
+        self.assertEqual(ctl.main(["--config", str(folder / "x.toml"), "status"]), 1)
+        self.assertIn(str(folder / "state" / "mongoosetw.sock"), self.err.getvalue())
+
+    def test_no_configuration(self) -> None:
+        """A configuration file that is not there is named."""
+        self.assertEqual(ctl.main(["--config", "none.toml", "status"]), 1)
+        self.assertIn("cannot read none.toml: No such file", self.err.getvalue())
+
+    def test_usage(self) -> None:
+        """A command that does not exist exits with 2 and the usage."""
+        error = self.assertRaises(SystemExit, ctl.main, ["fly"])
+        self.assertEqual(error.code, 2)
+        self.assertIn("usage: mongoosectl", self.err.getvalue())
+
+
+class Check(CommandLine):
+    """`mongoosectl check` works without a server."""
+
+    def check(self, text: str) -> int:
+        """Return the exit status of a check of a file with this text."""
+        path = self.path().with_suffix(".toml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return ctl.main(["check", str(path)])
+
+    def test_good(self) -> None:
+        """A good file exits with 0."""
+        self.assertEqual(self.check('[general]\nhosts = ["localhost"]\n'), 0, self.err.getvalue())
+        self.assertIn("no errors", self.out.getvalue())
+
+    def test_all_errors(self) -> None:
+        """Every error is printed with its line, and the exit status is 1."""
+        status = self.check('[general]\nhosts = ["localhost"]\nlogllevel = 1\n[nonsense]\na = 1\n')
+        self.assertEqual(status, 1)
+        self.assertIn(".toml:3: general.logllevel", self.err.getvalue())
+        self.assertIn(".toml:4: nonsense", self.err.getvalue())
