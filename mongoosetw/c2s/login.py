@@ -1,0 +1,148 @@
+"""One SASL exchange on a client's stream: the mechanism asks, the accounts answer."""
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from twisted.internet import task
+from twisted.words.xish import domish
+
+from mongoosetw.auth.accounts import AuthenticationRefused
+from mongoosetw.net import tls
+from mongoosetw.xmpp import ns, sasl
+from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.negotiation import sasl_failure
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.c2s.stream import ClientStream
+    from mongoosetw.host import Host
+
+
+class MalformedBase64(ValueError):
+    """What the client sent is not base64 (RFC 6120 §6.5.5)."""
+
+
+def decode(text: str) -> bytes | None:
+    """Initial response or response data; ``=`` is empty data, nothing is none (§6.4.2).
+
+    :raises MalformedBase64: as it says.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    if text == "=":
+        return b""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise MalformedBase64(text) from error
+
+
+def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
+    """What the mechanisms may know of this stream."""
+    context = sasl.SaslContext(
+        domain=host.domain,
+        secure=stream.secure,
+        allow_plain_without_tls=stream.listener.options.allow_plain_without_tls,
+    )
+    connection = stream.tls_connection
+    if connection is not None:
+        context.tls_version = connection.get_protocol_version_name()
+        context.tls_exporter = tls.exporter_binding(connection)
+        context.tls_server_end_point = stream.listener.end_point_binding(connection)
+        if stream.listener.asks_for_certificates:
+            context.certificate_jids = tls.certificate_jids(connection)
+    return context
+
+
+class Login:
+    """One exchange. Its answer is written to the stream; success is told to it."""
+
+    def __init__(self, stream: "ClientStream", host: "Host", offered: list[str]) -> None:
+        self._stream = stream
+        self._host = host
+        self._offered = offered
+        self._context = sasl_context(stream, host)
+        self._mechanism: sasl.Mechanism | None = None
+
+    async def begin(self, element: domish.Element) -> None:
+        """Takes ``<auth/>`` (RFC 6120 §6.4.2)."""
+        name = element.getAttribute("mechanism") or ""
+        if name not in self._offered:
+            await self._fail(sasl.Failure("invalid-mechanism", ""), "")
+            return
+        self._mechanism = sasl.create(name, self._context, self._offered)
+        await self.respond(element)
+
+    async def respond(self, element: domish.Element) -> None:
+        """Takes the data of ``<auth/>`` or ``<response/>``."""
+        assert self._mechanism is not None
+        try:
+            data = decode(str(element))
+        except MalformedBase64:
+            await self._fail(sasl.Failure("incorrect-encoding", ""), "")
+            return
+        if element.name == "response" and data is None:
+            data = b""
+        await self._follow(self._mechanism.respond(data))
+
+    async def _follow(self, step: sasl.Step) -> None:
+        assert self._mechanism is not None
+        username = ""
+        accounts = self._host.accounts
+        while isinstance(step, sasl.NeedKeys | sasl.NeedPassword):
+            username = step.username
+            await self._throttle(username)
+            user = self._user(username)
+            if isinstance(step, sasl.NeedKeys):
+                keys = await accounts.scram_keys(user, step.hash_name) if user else None
+                step = self._mechanism.supply_keys(keys)
+            else:
+                good = await accounts.check_password(user, step.password) if user else False
+                step = self._mechanism.supply_verdict(good)
+        if isinstance(step, sasl.Challenge):
+            data = base64.b64encode(step.data).decode() if step.data else "="
+            self._stream.answer(f"<challenge xmlns='{ns.SASL}'>{data}</challenge>".encode())
+        elif isinstance(step, sasl.Success):
+            await self._succeed(step)
+        else:
+            assert isinstance(step, sasl.Failure)
+            await self._fail(step, username)
+
+    def _user(self, username: str) -> JID | None:
+        try:
+            return JID.of(username, self._host.domain)
+        except InvalidJID:
+            return None
+
+    async def _throttle(self, username: str) -> None:
+        clock = self._host.server.clock
+        wait = self._stream.listener.throttle.delay(
+            username, self._stream.address, clock.seconds()
+        )
+        if wait:
+            await task.deferLater(clock, wait)
+
+    async def _succeed(self, step: sasl.Success) -> None:
+        user = JID.of(step.username, self._host.domain)
+        try:
+            await self._host.accounts.admit(user, self._mechanism_name())
+        except AuthenticationRefused as refused:
+            await self._fail(sasl.Failure(refused.condition, str(refused)), step.username)
+            return
+        if self._host.server.access(self._host, self._stream.listener.options.access, user) == "deny":
+            await self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
+            return
+        self._stream.listener.throttle.succeeded(step.username)
+        data = base64.b64encode(step.data).decode() if step.data else ""
+        self._stream.authenticated(user)
+        self._stream.answer(f"<success xmlns='{ns.SASL}'>{data}</success>".encode())
+
+    def _mechanism_name(self) -> str:
+        return type(self._mechanism).name
+
+    async def _fail(self, step: sasl.Failure, username: str) -> None:
+        server = self._host.server
+        throttle = self._stream.listener.throttle
+        throttle.failed(username, self._stream.address, server.clock.seconds())
+        self._stream.login_failed(sasl_failure(step.condition, step.text), username)

@@ -1,0 +1,493 @@
+"""A client's stream: drives parser, negotiation, login and session over a transport.
+
+It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection`` and
+``pauseProducing``/``resumeProducing``, so it runs over memory transports as well.
+"""
+
+import logging
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from mongoosetw.c2s.binding import bind, is_bind, is_session
+from mongoosetw.c2s.login import Login, sasl_context
+from mongoosetw.hooks.bus import STOP, HookFailed, begin
+from mongoosetw.hooks.c2s import (
+    SessionClosed,
+    SessionDisconnected,
+    StreamFeatures,
+    UnauthenticatedIQ,
+    UserSendNonza,
+)
+from mongoosetw.xmpp import negotiation, sasl
+from mongoosetw.xmpp.errors import StanzaError, StreamError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.negotiation import Input, State
+from mongoosetw.xmpp.parser import (
+    BadAddress,
+    Event,
+    Limits,
+    Nonza,
+    StreamClosed,
+    StreamOpened,
+    StreamParser,
+)
+from mongoosetw.xmpp.stanza import Stanza
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.c2s.listener import ClientListener
+    from mongoosetw.c2s.session import Session
+    from mongoosetw.host import Host
+
+logger = logging.getLogger(__name__)
+
+_QUEUE_LIMIT = 16 << 20
+"""Bytes that may wait for a client that does not read; beyond, its stream is closed."""
+
+
+class ClientStream:
+    """One connection of a client, from its first byte to its last."""
+
+    __slots__ = (
+        "_congested",
+        "_error",
+        "_login",
+        "_offered",
+        "_out",
+        "_paused_by",
+        "_queue",
+        "_state_data",
+        "_timeout",
+        "address",
+        "failures",
+        "host",
+        "listener",
+        "parser",
+        "received",
+        "secure",
+        "session",
+        "state_",
+        "transport",
+        "user",
+        "_waiting",
+        "_held",
+        "_pending",
+    )
+
+    def __init__(self, listener: "ClientListener", transport: Any, address: str) -> None:
+        self.listener = listener
+        self.transport = transport
+        self.address = address
+        self.secure = False
+        self.host: Host | None = None
+        self.user: JID | None = None
+        self.session: Session | None = None
+        self.state_ = State.CONNECTED
+        self.parser = StreamParser(listener.limits)
+        self.received = 0
+        self.failures = 0
+        self._offered: list[str] = []
+        self._login: Login | None = None
+        self._out: list[bytes] = []
+        self._queue: deque[Event] | None = None
+        self._waiting = False
+        self._pending: Deferred[Any] | None = None
+        self._congested = False
+        self._held: set[ClientStream] | None = None
+        self._paused_by = 0
+        self._state_data: dict[str, Any] | None = None
+        self._error = ""
+        clock = listener.server.clock
+        self._timeout: IDelayedCall | None = clock.callLater(
+            listener.options.state_timeout, self._too_slow
+        )
+
+    # -- what modules may use
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What modules keep for the stream, by module name."""
+        if self._state_data is None:
+            self._state_data = {}
+        return self._state_data
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes serialised XML."""
+        self.write(data)
+
+    @property
+    def tls_connection(self) -> SSL.Connection | None:
+        """The TLS connection under the stream, if there is one."""
+        connection: SSL.Connection | None = getattr(self.transport, "tls", None)
+        return connection
+
+    # -- input
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what arrived on the connection."""
+        if self.state_ is State.CLOSED:
+            return
+        if self.user is None:
+            self.received += len(data)
+            if self.received > self.listener.options.max_unauthenticated_bytes:
+                self.close(StreamError("policy-violation", "too much before authentication"))
+                return
+        delay = self.listener.shape(self, len(data))
+        if delay:
+            self._pause()
+            self.listener.server.clock.callLater(delay, self._resume)
+        if not self.secure and getattr(self.transport, "tls", None) is not None:
+            self.secure = True
+        events = self.parser.feed(data)
+        if self._waiting:
+            self._enqueue(events)
+        else:
+            self._process(events)
+
+    def _enqueue(self, events: list[Event]) -> None:
+        if events:
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.extend(events)
+
+    def _process(self, events: "list[Event] | deque[Event]") -> None:
+        """Handles events in order; stops at one that has to wait (RFC 6120 §10.1)."""
+        server = self.listener.server
+        previous, server.active = server.active, self
+        try:
+            for index, event in enumerate(events):
+                pending = self._handle(event)
+                if pending is not None and not pending.called:
+                    self._wait(pending, list(events)[index + 1 :])
+                    return
+                if self.state_ is State.CLOSED:
+                    return
+        finally:
+            server.active = previous
+
+    def _wait(self, pending: Deferred[Any], rest: list[Event]) -> None:
+        self._waiting = True
+        self._pending = pending
+        earlier = self._queue
+        self._queue = deque(rest)
+        if earlier:
+            self._queue.extend(earlier)
+        self._pause()
+        pending.addBoth(self._go_on)
+
+    def _go_on(self, result: Any) -> None:
+        self._waiting = False
+        self._pending = None
+        self._report(result)
+        queue, self._queue = self._queue, None
+        if queue and self.state_ is not State.CLOSED:
+            self._process(queue)
+        self._resume()
+
+    def _report(self, result: Any) -> None:
+        error = getattr(result, "value", None)
+        if isinstance(error, StreamError):
+            self.close(error)
+        elif error is not None:
+            logger.error("stream_failed address=%s", self.address, exc_info=error)
+            self.close(StreamError("internal-server-error"))
+
+    def _handle(self, event: Event) -> Deferred[Any] | None:
+        try:
+            if type(event) is Stanza:
+                if self.state_ is State.BOUND and self.session is not None:
+                    return self._handle_stanza(event)
+                return self._handle_early(event)
+            if isinstance(event, Nonza):
+                return self._handle_nonza(event)
+            if isinstance(event, StreamOpened):
+                self._opened(event.attributes)
+            elif isinstance(event, StreamError):
+                self.close(event)
+            elif isinstance(event, BadAddress):
+                self._bad_address(event)
+            elif isinstance(event, StreamClosed):
+                self.close()
+        except StreamError as error:
+            self.close(error)
+        return None
+
+    def _handle_stanza(self, stanza: Stanza) -> Deferred[None] | None:
+        assert self.session is not None
+        if stanza.kind == "iq" and (is_bind(stanza) or is_session(stanza)):
+            return self._answer_setup(stanza)
+        return self.session.receive(stanza)
+
+    def _answer_setup(self, stanza: Stanza) -> None:
+        """A second bind is refused (RFC 6120 §7.6.2.1 allows that); a session is a no-op."""
+        if is_session(stanza):
+            self.write(stanza.result().to_bytes())
+        else:
+            self.write(stanza.error("not-allowed").to_bytes())
+
+    def _handle_early(self, stanza: Stanza) -> Deferred[Any] | None:
+        negotiation.check(self.state_, Input.IQ if stanza.kind == "iq" else Input.STANZA)
+        if self.state_ is State.BINDING:
+            if not is_bind(stanza):
+                raise StreamError("not-authorized")  # RFC 6120 §7.1
+            return _started(bind(self, stanza))
+        return _started(self._unauthenticated_iq(stanza))
+
+    async def _unauthenticated_iq(self, stanza: Stanza) -> None:
+        assert self.host is not None
+        if self.listener.tls_required and not self.secure:
+            raise StreamError("policy-violation", "TLS is required")
+        try:
+            if await self.host.hooks.run(UnauthenticatedIQ(self.host, self, stanza)) is not STOP:
+                raise StreamError("not-authorized")
+        except (StanzaError, HookFailed) as error:
+            reason = error if isinstance(error, StanzaError) else "internal-server-error"
+            self.write(stanza.error(reason).to_bytes())
+
+    def _bad_address(self, event: BadAddress) -> None:
+        if event.attribute == "from":
+            raise StreamError("invalid-from")
+        negotiation.check(self.state_, Input.STANZA)
+        if event.stanza.type not in ("error", "result"):
+            self.write(event.stanza.error("jid-malformed").to_bytes())
+
+    def _handle_nonza(self, event: Nonza) -> Deferred[Any] | None:
+        asked = negotiation.classify(event.name)
+        negotiation.check(self.state_, asked)
+        if asked is Input.STARTTLS:
+            self._start_tls()
+        elif asked is Input.NONZA:
+            self._extension(event)
+        elif asked is Input.ABORT:
+            self.login_failed(negotiation.sasl_failure("aborted"), "")
+        else:
+            return self._sasl(asked, event)
+        return None
+
+    def _extension(self, event: Nonza) -> None:
+        if self.session is not None and self.host is not None:
+            hook = UserSendNonza(self.session, event.name, event.element)
+            if self.host.hooks.fire(hook) is STOP:
+                return
+        raise StreamError("unsupported-stanza-type")
+
+    def _sasl(self, asked: Input, event: Nonza) -> Deferred[Any] | None:
+        if self.listener.tls_required and not self.secure:
+            raise StreamError("policy-violation", "TLS is required")
+        assert self.host is not None
+        if asked is Input.AUTH:
+            self._login = Login(self, self.host, self._offered)
+            self.state_ = State.SASL
+            return _started(self._login.begin(event.element))
+        assert self._login is not None
+        return _started(self._login.respond(event.element))
+
+    # -- negotiation
+
+    def _opened(self, attributes: dict[str, str]) -> None:
+        negotiation.check(self.state_, Input.HEADER)
+        server = self.listener.server
+        wanted = attributes.get("to", server.config.root.general.default_server_domain)
+        host = server.host_for_name(wanted)
+        named = host.domain if host else server.default_domain
+        identifier = secrets.token_hex(10)
+        lang = server.config.root.general.language
+        self.write(negotiation.header(named, identifier, lang, attributes.get("from")))
+        if host is None or (self.user is not None and host.domain != self.user.domain):
+            raise StreamError("host-unknown")
+        if not attributes.get("version", "0.9").startswith("1."):
+            raise StreamError("unsupported-version")  # RFC 6120 §4.7.5
+        self.host = host
+        self.write(negotiation.features(self._features()))
+
+    def _features(self) -> list[bytes]:
+        assert self.host is not None
+        authenticated = self.user is not None
+        self.state_ = State.BINDING if authenticated else State.OPEN
+        found: list[bytes] = []
+        if authenticated:
+            found.append(negotiation.BIND)
+            if self.listener.options.backwards_compatible_session:
+                found.append(negotiation.SESSION)
+        else:
+            if self.listener.offers_starttls and not self.secure:
+                found.append(negotiation.starttls(required=self.listener.tls_required))
+            if self.secure or not self.listener.tls_required:
+                found.append(self._mechanisms())
+        event = StreamFeatures(self.host, self, authenticated, found)
+        self.host.hooks.fire(event)
+        return event.features
+
+    def _mechanisms(self) -> bytes:
+        assert self.host is not None
+        context = sasl_context(self, self.host)
+        self._offered = sasl.available(self.host.accounts.mechanisms(), context)
+        bindings = sasl.channel_bindings(context)
+        return negotiation.mechanisms(self._offered, bindings) if self._offered else b""
+
+    def _start_tls(self) -> None:
+        if self.secure or not self.listener.offers_starttls:
+            raise StreamError("unsupported-stanza-type")
+        self.write(negotiation.PROCEED)
+        self.flush()
+        self.listener.start_tls(self.transport)
+        self.secure = True
+        self._restart(State.CONNECTED)
+
+    def _restart(self, state: State) -> None:
+        """RFC 6120 §4.3.3: a new stream over the same connection."""
+        self.parser = StreamParser(self.listener.limits)
+        self._queue = None
+        self.state_ = state
+
+    def authenticated(self, user: JID) -> None:
+        """The login succeeded; the client opens its stream anew."""
+        self.user = user
+        self._login = None
+        self._restart(State.PROVEN)
+
+    def login_failed(self, failure: bytes, username: str) -> None:
+        """The login failed; the client may try again a few times (RFC 6120 §6.4.5)."""
+        self._login = None
+        self.state_ = State.OPEN
+        self.failures += 1
+        self.write(failure)
+        logger.info("login_failed address=%s user=%s", self.address, username)
+        if self.failures >= self.listener.options.login_attempts.max_per_stream:
+            self.close(StreamError("policy-violation", "too many failed logins"))
+
+    def answer(self, data: bytes) -> None:
+        """Writes the SASL layer's answer."""
+        self.write(data)
+
+    def bound(self, session: "Session") -> None:
+        """A resource was bound; the negotiation is over."""
+        self.session = session
+        self.state_ = State.BOUND
+        self.parser.limits = Limits(*self.listener.limit_values)
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    def _too_slow(self) -> None:
+        self._timeout = None
+        self.close(StreamError("connection-timeout"))
+
+    # -- output
+
+    def write(self, data: bytes) -> None:
+        """Queues bytes; they leave at the end of the turn, joined with others."""
+        if self.state_ is State.CLOSED:
+            return
+        if not self._out:
+            self.listener.server.flusher.add(self)
+        self._out.append(data)
+        if self._congested:
+            self._hold_back()
+
+    def flush(self) -> None:
+        """Writes what is queued."""
+        out = self._out
+        if out:
+            self._out = []
+            self.transport.write_now(out[0] if len(out) == 1 else b"".join(out))
+
+    def _hold_back(self) -> None:
+        """This client reads too slowly: whoever writes to it now is paused until it has."""
+        if self.transport.queued > _QUEUE_LIMIT:
+            self.close(StreamError("resource-constraint", "the client does not read"))
+            return
+        active = self.listener.server.active
+        if active is not None and active is not self:
+            if self._held is None:
+                self._held = set()
+            if active not in self._held:
+                self._held.add(active)
+                active.hold()
+
+    def congested(self) -> None:
+        """The transport's queue is full."""
+        self._congested = True
+
+    def drained(self) -> None:
+        """The transport's queue is empty again."""
+        self._congested = False
+        held, self._held = self._held, None
+        for stream in held or ():
+            stream.let_go()
+
+    def hold(self) -> None:
+        """Reads no more until :meth:`let_go`."""
+        self._pause()
+
+    def let_go(self) -> None:
+        """Reads on."""
+        self._resume()
+
+    def _pause(self) -> None:
+        self._paused_by += 1
+        if self._paused_by == 1:
+            self.transport.pauseProducing()
+
+    def _resume(self) -> None:
+        self._paused_by -= 1
+        if self._paused_by == 0 and self.state_ is not State.CLOSED:
+            self.transport.resumeProducing()
+
+    # -- the end
+
+    def close(self, error: StreamError | None = None) -> None:
+        """Closes the stream (RFC 6120 §4.4), with an error if there is one (§4.9)."""
+        if self.state_ is State.CLOSED:
+            return
+        if self.state_ is State.CONNECTED and self.host is None and error is not None:
+            self._open_to_refuse()
+        if error is not None:
+            self.write(negotiation.stream_error(error))
+            self._error = error.condition
+        self.write(negotiation.CLOSING)
+        self._finish(self._error or "normal", clean=True)
+        self.flush()
+        self.transport.loseConnection()
+
+    def _open_to_refuse(self) -> None:
+        """RFC 6120 §4.9.1.1: an error before the header comes after one of our own."""
+        if not self._out:
+            server = self.listener.server
+            lang = server.config.root.general.language
+            self.write(
+                negotiation.header(server.default_domain, secrets.token_hex(10), lang, None)
+            )
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if self.state_ is not State.CLOSED:
+            self._finish(reason, clean=False)
+
+    def _finish(self, reason: str, *, clean: bool) -> None:
+        self.state_ = State.CLOSED
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+        self.drained()
+        session, self.session = self.session, None
+        if session is not None and session.stream is self:
+            session.stream = None
+            if clean or session.host.hooks.fire(SessionDisconnected(session, reason)) is not STOP:
+                end_session(session, reason)
+
+
+def end_session(session: "Session", reason: str) -> None:
+    """Takes a session out of the registry and tells the modules."""
+    if session.host.sessions.get(session.jid) is session:
+        session.host.sessions.remove(session)
+        session.host.hooks.fire(SessionClosed(session, reason))
+
+
+def _started(coroutine: Any) -> Deferred[Any] | None:
+    outcome = begin(coroutine)
+    return outcome if isinstance(outcome, Deferred) else None
