@@ -8,6 +8,7 @@ JSON, ``{"command": "session kick", "args": {"jid": "…"}}``; the answer is one
 import json
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -15,10 +16,11 @@ from typing import Any, Final, TypeAlias, cast
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
-SOCKET_NAME: Final = "mongoosetw.sock"
+SOCKET_NAME: Final = "mongoosectl.sock"
 MAX_REQUEST: Final = 1024 * 1024
 """Bytes of the longest request."""
 
@@ -123,6 +125,11 @@ class ControlProtocol(LineOnlyReceiver):
     def __init__(self, control: Control) -> None:
         self._control = control
         self._last: Deferred[None] | None = None
+        self._lost = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note that nobody waits for an answer any more."""
+        self._lost = True
 
     def lineReceived(self, line: bytes) -> None:
         """Answer after the requests before this one."""
@@ -134,15 +141,15 @@ class ControlProtocol(LineOnlyReceiver):
         if previous is not None:
             await previous
         answer = await self._control.answer(line)
-        if self.connected:
+        if not self._lost:
             self.sendLine(answer)
 
-    def _failed(self, failure: Any) -> None:
+    def _failed(self, failure: Failure) -> None:
         logger.error(
             "control_command_failed",
             exc_info=(failure.type, failure.value, failure.getTracebackObject()),
         )
-        if self.connected:
+        if not self._lost:
             text = f"internal error, see the server's log: {failure.type.__name__}"
             self.sendLine(json.dumps({"error": text}).encode())
 
@@ -160,6 +167,21 @@ class ControlFactory(Factory):
         protocol = ControlProtocol(self._control)
         protocol.factory = self
         return protocol
+
+
+def remove_stale(path: Path) -> None:
+    """Remove a socket on which nobody listens: a killed server leaves its own behind.
+
+    Not by a lock with a process id (``wantPID``): in a container the new server often has the
+    process id of the killed one, and would wait for itself.
+    """
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
 
 
 class ControlService(Service):
@@ -181,12 +203,12 @@ class ControlService(Service):
         :raises twisted.internet.error.CannotListenError: when another server has it.
         """
         super().startService()
+        remove_stale(self._path)
         # The mode is right from the first moment on, not only after the chmod.
         mask = os.umask(0o177)
         try:
-            # wantPID: a lock beside the socket; a socket left by a crash is removed.
-            self._port = self._reactor.listenUNIX(
-                str(self._path), ControlFactory(self._control), mode=0o600, wantPID=True
+                self._port = self._reactor.listenUNIX(
+                str(self._path), ControlFactory(self._control), mode=0o600
             )
         finally:
             os.umask(mask)

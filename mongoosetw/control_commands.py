@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mongoosetw import __version__
-from mongoosetw.auth.accounts import AccountExists, RegistrationRefused
+from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
@@ -13,9 +13,9 @@ from mongoosetw.storage.database import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
+    from mongoosetw.c2s.session import Session
     from mongoosetw.host import Host
     from mongoosetw.server import Server
-    from mongoosetw.c2s.session import Session
 
 
 def server_control(server: "Server", call_later: Callable[..., object]) -> Control:
@@ -122,7 +122,7 @@ class AccountCommands:
 
     async def count(self, args: Args) -> dict[str, int]:
         """Return the number of accounts by domain."""
-        return {host.domain: await host.accounts.count() for host in _hosts(self._server, args)}
+        return {host.domain: await host.accounts.count(host.domain) for host in _hosts(self._server, args)}
 
     def _find(self, args: Args) -> "tuple[JID, Host]":
         user = _account(args).bare

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mongoosetw.config.errors import ConfigErrors
 
-SOCKET_NAME: Final = "mongoosetw.sock"
+SOCKET_NAME: Final = "mongoosectl.sock"
 DEFAULT_CONFIG: Final = "mongoosetw.toml"
 TIMEOUT: Final = 60.0
 """Seconds until a silent server is given up."""
@@ -202,7 +202,8 @@ def socket_path(options: argparse.Namespace) -> Path:
         general = tomllib.loads(path.read_text("utf-8")).get("general", {})
     except (OSError, ValueError) as error:
         raise Failed(f"cannot read {path}: {_reason(error)} (see --config, --socket)") from None
-    return path.parent / general.get("data_dir", "data") / SOCKET_NAME
+    where = general.get("control_socket") or Path(general.get("data_dir", "data"), SOCKET_NAME)
+    return path.parent / where
 
 
 def _reason(error: Exception) -> str:
@@ -280,7 +281,7 @@ def _text(value: Any) -> str:
 
 def _check(options: argparse.Namespace) -> int:
     # Imported here: the other commands start without the configuration's whole schema.
-    from mongoosetw.config import load
+    from mongoosetw.config.load import load
 
     path = Path(options.file) if options.file else config_path(options)
     load(path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 from collections.abc import Awaitable
 from pathlib import Path
@@ -9,12 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import defer, reactor
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mongoosetw.auth.accounts import AccountExists
+from mongoosetw.auth.backend import AccountExists
 from mongoosetw.control import Control, ControlFactory, ControlService
 from mongoosetw.control_commands import server_control
 from mongoosetw.ctl import Failed, ask
@@ -53,7 +55,7 @@ class FakeAccounts:
         """Return the names of a domain's accounts."""
         return [jid.split("@")[0] for jid in self.passwords if jid.endswith(f"@{domain}")]
 
-    async def count(self) -> int:
+    async def count(self, domain: str | None = None) -> int:
         """Return the number of accounts."""
         return len(self.passwords)
 
@@ -311,7 +313,7 @@ class Requests(SynchronousTestCase):
         self.assertEqual(self.transport.value(), b"")
 
 
-class Socket(TestCase):
+class RealSocket(TestCase):
     """The real socket, with mongoosectl's own client."""
 
     def setUp(self) -> None:
@@ -353,9 +355,17 @@ class Socket(TestCase):
 
     async def test_left_by_a_crash(self) -> None:
         """A socket that a killed server left behind does not keep the next one from starting."""
-        self.path.touch()
-        os.symlink("999999999", f"{self.path}.lock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+            left.bind(str(self.path))
         service = self.service()
         service.startService()
         self.addCleanup(service.stopService)
+        self.assertEqual(await deferToThread(ask, self.path, "echo", {}), {})
+
+    async def test_second_server(self) -> None:
+        """A second server in the same data directory does not take the socket of the first."""
+        first, second = self.service(), self.service()
+        first.startService()
+        self.addCleanup(first.stopService)
+        self.assertRaises(CannotListenError, second.startService)
         self.assertEqual(await deferToThread(ask, self.path, "echo", {}), {})

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw import ctl
+from mongoosetw.config.load import load
 
 
 class FakeServer(threading.Thread):
@@ -134,7 +135,17 @@ class CommandLine(SynchronousTestCase):
         folder.mkdir()
         (folder / "x.toml").write_text('[general]\ndata_dir = "state"\n')
         self.assertEqual(ctl.main(["--config", str(folder / "x.toml"), "status"]), 1)
-        self.assertIn(str(folder / "state" / "mongoosetw.sock"), self.err.getvalue())
+        self.assertIn(str(folder / "state" / "mongoosectl.sock"), self.err.getvalue())
+
+    def test_same_socket_as_the_server(self) -> None:
+        """The server, which reads the whole file, opens the same socket."""
+        for text in ("", 'data_dir = "state"', 'control_socket = "run/x.sock"'):
+            path = self.path()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f'[general]\nhosts = ["localhost"]\n{text}\n')
+            options = ctl.parser().parse_args(["--config", str(path), "status"])
+            config = load(str(path), lambda name: None)
+            self.assertEqual(str(ctl.socket_path(options).absolute()), config.general.control_socket)
 
     def test_no_configuration(self) -> None:
         """A configuration file that is not there is named."""
