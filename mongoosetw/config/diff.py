@@ -31,21 +31,37 @@ class Change:
 
 
 def changed(old: Config, new: Config) -> list[Change]:
-    """List the options that differ, without their values (some are passwords)."""
+    """List the options that differ, without their values (some are passwords).
+
+    A table that came or went is one change.
+    """
     before, after = dict(_flat(old)), dict(_flat(new))
     absent = object()
     paths = [*before, *(path for path in after if path not in before)]
+    different = [path for path in paths if before.get(path, absent) != after.get(path, absent)]
+    whole = {path for path in different if path not in before or path not in after}
     return [
         Change(path, _RELOADABLE.match(path) is not None)
-        for path in paths
-        if before.get(path, absent) != after.get(path, absent) and path != "file"
+        for path in different
+        if path != "file" and not _is_told(path, whole, different)
     ]
+
+
+def _is_told(path: str, whole: set[str], different: list[str]) -> bool:
+    """Tell whether the change is a part of one that is listed anyway."""
+    if any(path.startswith((f"{table}.", f"{table}[")) for table in whole):
+        return True
+    # What holds for all hosts is listed once.
+    return path.startswith("hosts.") and any(
+        path.endswith(f".{other}") for other in different if not other.startswith("hosts.")
+    )
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every option with its path, and every table with its kind."""
     if is_dataclass(value):
-        yield path, type(value)
+        if path:
+            yield path, type(value)
         for item in fields(value):
             yield from _flat(getattr(value, item.name), f"{path}.{item.name}".lstrip("."))
     elif isinstance(value, Mapping):

@@ -10,7 +10,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from mongoosetw.config.options import OptionInfo
+from mongoosetw.config.options import INFINITY, OptionInfo
 from mongoosetw.config.reading import expected, show, without_none
 from mongoosetw.config.schema import Root
 
@@ -19,10 +19,10 @@ TARGET = Path("docs", "configuration.md")
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Written by `python -m mongoosetw.config.docs`: change the declarations, not this page. -->
+<!-- Written by `python -m mongoosetw.config.docs`: change the declarations instead. -->
 
-The configuration is a [TOML](https://toml.io/en/v1.0.0) file. Names are MongooseIM's wherever it has
-the option. Times are in seconds unless another unit is given, relative paths count from the
+The configuration is a [TOML](https://toml.io/en/v1.0.0) file. Names are MongooseIM's
+wherever it has the option. Times are in seconds unless another unit is given, relative paths count from the
 file's directory, and `"infinity"` means no limit where it is allowed.
 
 `mongoosectl check FILE` lists everything that is wrong in a file. An unknown option is an error.
@@ -38,7 +38,7 @@ def render(cls: type[Any] = Root, heading: str = "") -> str:
     :param cls: the section's dataclass.
     :param heading: its table's name, such as ``[general]``; empty for the file as a whole.
     """
-    return "\n".join(_section(cls, heading)) + "\n"
+    return "\n".join(_section(cls, heading, {})) + "\n"
 
 
 def page() -> str:
@@ -46,7 +46,8 @@ def page() -> str:
     return _INTRODUCTION + render()
 
 
-def _section(cls: type[Any], heading: str) -> Iterator[str]:
+def _section(cls: type[Any], heading: str, seen: dict[type[Any], str]) -> Iterator[str]:
+    seen[cls] = heading
     hints = get_type_hints(cls, include_extras=True)
     nested: list[tuple[type[Any], str, str]] = []
     rows: list[str] = []
@@ -55,14 +56,16 @@ def _section(cls: type[Any], heading: str) -> Iterator[str]:
         inner, below = _nested(hints[item.name], heading, item.name)
         if inner is not None:
             nested.append((inner, below, info.doc))
-        elif not info.is_section:
+        elif heading or not info.is_section:
             rows.append(_row(item, hints[item.name], info))
     if rows:
         yield "| option | value | default | meaning |\n|---|---|---|---|"
         yield from rows
     for inner, below, doc in nested:
-        yield f"\n## `{below}`\n\n{doc}\n"
-        yield from _section(inner, below)
+        same = f" Options as in `{seen[inner]}`." if inner in seen else ""
+        yield f"\n## `{below}`\n\n{doc}{same}\n"
+        if not same:
+            yield from _section(inner, below, seen)
 
 
 def _row(item: Field[Any], hint: Any, info: OptionInfo) -> str:
@@ -80,7 +83,7 @@ def _default(item: Field[Any]) -> str:
         return "not set"
     if isinstance(item.default, tuple):
         return "`[" + ", ".join(show(value) for value in item.default) + "]`"
-    return f"`{show(item.default)}`"
+    return '`"infinity"`' if item.default == INFINITY else f"`{show(item.default)}`"
 
 
 def _nested(hint: Any, heading: str, name: str) -> tuple[type[Any] | None, str]:
