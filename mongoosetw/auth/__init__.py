@@ -1,1 +1,1 @@
-"""Accounts and passwords: the chain of authentication methods and the back ends that keep accounts."""
+"""Accounts and passwords: the chain of authentication methods, and the back ends behind it."""

@@ -46,6 +46,8 @@ class Accounts:
     async def exists(self, user: JID) -> bool:
         """Whether any method knows the account."""
         bare = user.bare
+        if bare.local is None:
+            return False
         for backend in self.backends:
             if await backend.exists(bare):
                 return True
@@ -65,7 +67,7 @@ class Accounts:
         return False
 
     async def scram_keys(self, user: JID, hash_name: str) -> ScramKeys | None:
-        """The account's SCRAM keys for ``"sha256"`` and the like, from the first method with any."""
+        """The account's SCRAM keys for ``"sha256"`` or the like, from the first method with any."""
         bare = user.bare
         for backend in self.backends:
             keys = await backend.scram_keys(bare, hash_name)

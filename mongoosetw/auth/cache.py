@@ -26,8 +26,8 @@ class AccountCache(Generic[T]):
     Args:
         size: the most entries kept.
         ttl: seconds a value is remembered.
-        negative_ttl: seconds it is remembered that there is no account; short, since a node does not
-            learn of accounts that others make.
+        negative_ttl: seconds it is remembered that there is no account; short, since a node
+            does not learn of accounts that others make.
         seconds: the clock.
     """
 
@@ -50,7 +50,7 @@ class AccountCache(Generic[T]):
         """Goes up with every :meth:`forget`; read it before loading and give it to :meth:`put`."""
         return self._changes
 
-    def get(self, user: JID) -> T | None | _Missing:
+    def get(self, user: JID) -> T | _Missing | None:
         """The value, None for "no such account", or MISSING."""
         entry = self._entries.get(user)
         if entry is None:

@@ -16,7 +16,7 @@ def _sleep(seconds: float) -> Awaitable[None]:
     # Imported on use: importing it installs the default reactor.
     from twisted.internet import reactor
 
-    return deferLater(reactor, seconds)  # type: ignore[arg-type]
+    return deferLater(reactor, seconds)
 
 
 class DummyBackend(KeylessBackend):

@@ -41,7 +41,7 @@ class KeyPolicy:
 
     Attributes:
         hashes: the hash functions, as hashlib names them (option ``password.hash``).
-        iterations: rounds of PBKDF2 (option ``scram_iterations``); RFC 7677 §4 asks for 4096 or more.
+        iterations: rounds of PBKDF2 (option ``scram_iterations``); RFC 7677 §4 asks for 4096.
         salt: gives random bytes.
     """
 

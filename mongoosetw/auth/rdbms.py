@@ -1,9 +1,10 @@
-"""Accounts in table ``users`` of the database; methods ``internal`` and ``rdbms`` of the configuration."""
+"""Accounts in table ``users`` of the database: methods ``internal`` and ``rdbms``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     Connection,
     DateTime,
@@ -45,7 +46,10 @@ SCHEMA: Final = Schema(owner="auth", version=1, tables=(users,))
 _ONE = (users.c.server == bindparam("s"), users.c.username == bindparam("u"))
 _LOAD: Final = select(users.c.password, users.c.pass_details).where(*_ONE)
 _CREATE: Final = insert(users)
-_NEW = {"password": bindparam("new_password"), "pass_details": bindparam("new_details")}
+_NEW: Final[dict[str, BindParameter[str]]] = {
+    "password": bindparam("new_password"),
+    "pass_details": bindparam("new_details"),
+}
 _REPLACE: Final = update(users).where(*_ONE).values(_NEW)
 _EXCHANGE: Final = (
     update(users)

@@ -1,0 +1,38 @@
+"""Builds a host's accounts from its configuration."""
+
+from typing import TYPE_CHECKING
+
+from mongoosetw.auth.accounts import Accounts
+from mongoosetw.auth.anonymous import AnonymousBackend
+from mongoosetw.auth.backend import AuthBackend
+from mongoosetw.auth.dummy import DummyBackend
+from mongoosetw.auth.keys import KeyPolicy
+from mongoosetw.auth.rdbms import RdbmsBackend
+from mongoosetw.config.schema import Auth
+from mongoosetw.hooks.bus import HookBus
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.server import Server
+
+
+def build_accounts(server: "Server", options: Auth, hooks: HookBus) -> Accounts:
+    """The accounts of a host, with the methods that its configuration names."""
+    limit = options.max_users_per_domain
+    return Accounts(
+        [_backend(server, name, options) for name in options.methods],
+        hooks=hooks,
+        max_users_per_domain=limit if isinstance(limit, int) else None,
+    )
+
+
+def _backend(server: "Server", name: str, options: Auth) -> AuthBackend:
+    if name == "anonymous":
+        return AnonymousBackend(
+            options.anonymous.protocol, options.anonymous.allow_multiple_connections
+        )
+    if name == "dummy":
+        return DummyBackend(options.dummy.base_time, options.dummy.variance)
+    password = options.password
+    hashes = tuple("sha1" if name == "sha" else name for name in password.hash)
+    policy = KeyPolicy(hashes=hashes, iterations=password.scram_iterations)
+    return RdbmsBackend(server.db, policy, run_in_thread=server.run_in_thread)
