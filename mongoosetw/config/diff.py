@@ -70,5 +70,5 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, tuple) and value and is_dataclass(value[0]):
         for position, item in enumerate(value):
             yield from _flat(item, f"{path}[{position}]")
-    else:
+    elif value != ():
         yield path, value

@@ -21,9 +21,9 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m mongoosetw.config.docs`: change the declarations instead. -->
 
-The configuration is a [TOML](https://toml.io/en/v1.0.0) file. Names are MongooseIM's
-wherever it has the option. Times are in seconds unless another unit is given, relative paths count from the
-file's directory, and `"infinity"` means no limit where it is allowed.
+The configuration is a [TOML](https://toml.io/en/v1.0.0) file. Names are MongooseIM's wherever
+it has the option. Times are in seconds unless another unit is given, relative paths count from
+the file's directory, and `"infinity"` means no limit where it is allowed.
 
 `mongoosectl check FILE` lists everything that is wrong in a file. An unknown option is an error.
 

@@ -283,7 +283,8 @@ class WholeTests(LoadTestCase):
         """Shapers, access rules, ACLs and authentication methods have to be defined."""
         self.assert_problem(
             "[[listen.c2s]]\nport = 1\nip_address = 'here'\nshaper = 'fast'\naccess = 'c2s'\n"
-            "allowed_auth_methods = ['dummy']\n[access]\nregister = [{acl = 'us', value = 'deny'}]\n"
+            "allowed_auth_methods = ['dummy']\n[access]\n"
+            "register = [{acl = 'us', value = 'deny'}]\n"
             "[acl]\nbad = [{user_regexp = '('}]\n",
             '5: listen.c2s[0].ip_address: expected an IPv4 or IPv6 address, got "here"',
             '6: listen.c2s[0].shaper: no shaper "fast" is defined',
