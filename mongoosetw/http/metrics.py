@@ -1,9 +1,7 @@
-"""``/metrics`` for Prometheus."""
-
-from typing import Any
+"""Metrics for Prometheus, as a web resource."""
 
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
 from mongoosetw.metrics import REGISTRY, Registry, exposition
 
@@ -23,24 +21,3 @@ class MetricsResource(Resource):
         """Return the exposition; twisted.web answers HEAD from it and other methods with 405."""
         request.setHeader(b"content-type", CONTENT_TYPE)
         return exposition(self._registry)
-
-
-def metrics_site(registry: Registry = REGISTRY, path: str = "/metrics") -> Site:
-    """Return a web site that serves the metrics at ``path`` and nothing else.
-
-    :param path: absolute, such as ``/metrics``; the listener's ``path``.
-    """
-    resource: Any = MetricsResource(registry)
-    for part in reversed(path.strip("/").split("/")):
-        parent = Resource()
-        parent.putChild(part.encode(), resource)
-        resource = parent
-    site = Site(resource)
-    # Scrapes are no news, and an access log is not asked for.
-    site.displayTracebacks = False
-    site.log = _no_access_log  # type: ignore[method-assign]
-    return site
-
-
-def _no_access_log(request: object) -> None:
-    """Log nothing for a request."""

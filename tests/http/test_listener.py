@@ -1,9 +1,10 @@
-"""/metrics over HTTP."""
+"""[[listen.http]]: /metrics over HTTP."""
 
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.http.metrics import metrics_site
+from mongoosetw.config.schema import PrometheusHandler
+from mongoosetw.http.listener import site
 from mongoosetw.metrics import Counter, Registry
 
 
@@ -16,9 +17,9 @@ class MetricsOverHTTP(SynchronousTestCase):
         declared = Counter("http_sample_count", "Sample", registry=self.registry)
         declared.of_host_type("a.test").inc()
 
-    def request(self, request: bytes, path: str = "/metrics") -> bytes:
+    def request(self, request: bytes, *handlers: PrometheusHandler) -> bytes:
         """Return the answer to a request."""
-        protocol = metrics_site(self.registry, path).buildProtocol(None)
+        protocol = site(handlers, self.registry).buildProtocol(None)
         transport = StringTransport()
         protocol.makeConnection(transport)
         protocol.dataReceived(request + b" HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
@@ -32,9 +33,22 @@ class MetricsOverHTTP(SynchronousTestCase):
         self.assertIn(b'http_sample_count{host_type="a.test"} 1\n', answer)
 
     def test_configured_path(self) -> None:
-        """The listener's path is where the metrics are, and nowhere else."""
-        self.assertIn(b"http_sample_count", self.request(b"GET /x/y", "/x/y"))
-        self.assertIn(b"404 Not Found", self.request(b"GET /metrics", "/x/y"))
+        """The handler's path is where the metrics are, and nowhere else."""
+        handler = PrometheusHandler(path="/x/y")
+        self.assertIn(b"http_sample_count", self.request(b"GET /x/y", handler))
+        self.assertIn(b"404 Not Found", self.request(b"GET /metrics", handler))
+
+    def test_several_paths(self) -> None:
+        """Several handlers share the port, also in one folder."""
+        handlers = [PrometheusHandler(path=path) for path in ("/x/y", "/x/z")]
+        self.assertIn(b"http_sample_count", self.request(b"GET /x/y", *handlers))
+        self.assertIn(b"http_sample_count", self.request(b"GET /x/z", *handlers))
+
+    def test_host(self) -> None:
+        """A handler for one host name does not answer for another."""
+        here, elsewhere = PrometheusHandler(host="a.test"), PrometheusHandler(host="b.test")
+        self.assertIn(b"http_sample_count", self.request(b"GET /metrics", here))
+        self.assertIn(b"404 Not Found", self.request(b"GET /metrics", elsewhere))
 
     def test_post(self) -> None:
         """Other methods are not allowed."""
