@@ -8,6 +8,7 @@ from mongoosetw import __version__
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
+from mongoosetw.loading import LoadError
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
 from mongoosetw.storage.database import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID, InvalidJID
@@ -23,9 +24,8 @@ def server_control(server: "Server", call_later: Callable[..., object]) -> Contr
 
     :param call_later: ``reactor.callLater``; lets the answer to ``stop`` leave first.
     """
-    control = Control(
-        (ConfigErrors, DatabaseUnavailable, AccountExists, RegistrationRefused, UnknownLevel)
-    )
+    told = (ConfigErrors, LoadError, DatabaseUnavailable, RegistrationRefused, UnknownLevel)
+    control = Control(told)
     for commands in (
         AccountCommands(server),
         SessionCommands(server),

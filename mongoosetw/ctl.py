@@ -282,9 +282,13 @@ def _text(value: Any) -> str:
 def _check(options: argparse.Namespace) -> int:
     # Imported here: the other commands start without the configuration's whole schema.
     from mongoosetw.config.load import load
+    from mongoosetw.loading import options_of
 
     path = Path(options.file) if options.file else config_path(options)
-    load(path)
+    try:
+        load(str(path), options_of)
+    except OSError as error:
+        raise Failed(f"cannot read {path}: {_reason(error)}") from None
     print(f"{path}: no errors")
     return 0
 

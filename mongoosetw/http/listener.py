@@ -1,53 +1,13 @@
-"""``[[listen.http]]``: what each port answers, built from its ``handlers``."""
+"""``[[listen.http]]``: a port and what it answers."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.web.resource import IResource, NoResource, Resource
-from twisted.web.server import Site
-from twisted.web.vhost import NameVirtualHost
 
-from mongoosetw.config.schema import ListenHTTP, PrometheusHandler
-from mongoosetw.http.metrics import MetricsResource
+from mongoosetw.config.schema import ListenHTTP
+from mongoosetw.http.metrics import site
 from mongoosetw.metrics import REGISTRY, Registry
-
-ANY_HOST = "_"
-
-
-def put_at(root: Resource, path: str, leaf: IResource) -> None:
-    """Put a resource at an absolute path below ``root``; folders on the way are made."""
-    *folders, last = (part.encode() for part in path.strip("/").split("/"))
-    parent = root
-    for folder in folders:
-        child = parent.children.get(folder)
-        if not isinstance(child, Resource):
-            child = Resource()
-            parent.putChild(folder, child)
-        parent = child
-    parent.putChild(last, leaf)
-
-
-def site(handlers: Iterable[PrometheusHandler], registry: Registry = REGISTRY) -> Site:
-    """Return the web site of a port; without handlers it has the metrics at ``/metrics``."""
-    roots: dict[str, Resource] = {}
-    for handler in tuple(handlers) or (PrometheusHandler(),):
-        root = roots.setdefault(handler.host, Resource())
-        put_at(root, handler.path, MetricsResource(registry))
-    hosts = NameVirtualHost()
-    hosts.default = roots.pop(ANY_HOST, NoResource())
-    for name, root in roots.items():
-        hosts.addHost(name.encode(), root)
-    found = Site(hosts)
-    found.displayTracebacks = False
-    # A scrape every few seconds is no news.
-    found.log = _no_access_log  # type: ignore[method-assign]
-    return found
-
-
-def _no_access_log(request: object) -> None:
-    """Log nothing for a request."""
 
 
 def http_service(

@@ -4,7 +4,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.config.schema import PrometheusHandler
-from mongoosetw.http.listener import site
+from mongoosetw.http.metrics import site
 from mongoosetw.metrics import Counter, Registry
 
 
