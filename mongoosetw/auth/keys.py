@@ -42,11 +42,13 @@ class KeyPolicy:
     Attributes:
         hashes: the hash functions, as hashlib names them (option ``password.hash``).
         iterations: rounds of PBKDF2 (option ``scram_iterations``); RFC 7677 §4 asks for 4096.
+        keep_plain: store passwords themselves instead (option ``password.format``).
         salt: gives random bytes.
     """
 
     hashes: tuple[str, ...] = ("sha1", "sha256", "sha512")
     iterations: int = 10000
+    keep_plain: bool = False
     salt: Callable[[int], bytes] = secrets.token_bytes
 
 

@@ -34,5 +34,9 @@ def _backend(server: "Server", name: str, options: Auth) -> AuthBackend:
         return DummyBackend(options.dummy.base_time, options.dummy.variance)
     password = options.password
     hashes = tuple("sha1" if name == "sha" else name for name in password.hash)
-    policy = KeyPolicy(hashes=hashes, iterations=password.scram_iterations)
+    policy = KeyPolicy(
+        hashes=hashes,
+        iterations=password.scram_iterations,
+        keep_plain=password.format == "plain",
+    )
     return RdbmsBackend(server.db, policy, run_in_thread=server.run_in_thread)

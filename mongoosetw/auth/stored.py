@@ -125,15 +125,17 @@ class StoredBackend(ABC):
     async def register(self, user: JID, password: Password) -> None:
         """Make the account; raises AccountExists or RegistrationRefused."""
         credentials = await self._derive(password)
-        await self.create(user, Secret("", credentials.to_text()))
-        self._remember(user, credentials)
+        secret = self._secret(password, credentials)
+        await self.create(user, secret)
+        self._remember(user, _Known(secret, credentials))
 
     async def set_password(self, user: JID, password: Password) -> bool:
         """Change the password; False if there is no such account. Raises RegistrationRefused."""
         credentials = await self._derive(password)
-        if not await self.replace(user, Secret("", credentials.to_text())):
+        secret = self._secret(password, credentials)
+        if not await self.replace(user, secret):
             return False
-        self._remember(user, credentials)
+        self._remember(user, _Known(secret, credentials))
         return True
 
     async def remove(self, user: JID) -> bool:
@@ -167,20 +169,21 @@ class StoredBackend(ABC):
         return await self._convert(user, secret) if secret.password else _Known(secret, None)
 
     async def _convert(self, user: JID, secret: Secret) -> _Known:
-        """Replace a plain password that was stored by another server."""
+        """Derive the keys of a plain password, and store them in its place unless it may stay."""
         try:
             credentials = await self._derive(secret.password)
         except RegistrationRefused:
             logger.error("account_password_unusable user=%s", user)
             return _Known(secret, None)
-        new = Secret("", credentials.to_text())
-        replaced = await self.replace(user, new, expected=secret)
-        return _Known(new if replaced else secret, credentials)
+        new = self._secret(secret.password, credentials)
+        if new != secret and not await self.replace(user, new, expected=secret):
+            new = secret
+        return _Known(new, credentials)
 
     async def _renew(self, user: JID, password: str, old: Secret) -> None:
         """Derive keys by the policy; not stored if the password has changed meanwhile."""
         credentials = await self._derive(password)
-        if await self.replace(user, Secret("", credentials.to_text()), expected=old):
+        if await self.replace(user, self._secret(password, credentials), expected=old):
             logger.info("account_keys_renewed user=%s", user)
         self._cache.forget(user)
 
@@ -199,7 +202,11 @@ class StoredBackend(ABC):
             decoy = self._decoy = await self._derive("decoy")
         await self._run(lambda: decoy.verify(password))
 
-    def _remember(self, user: JID, credentials: Credentials) -> None:
+    def _secret(self, password: Password, credentials: Credentials) -> Secret:
+        if self.policy.keep_plain and isinstance(password, str):
+            return Secret(password, None)
+        return Secret("", credentials.to_text())
+
+    def _remember(self, user: JID, known: _Known) -> None:
         self._cache.forget(user)
-        secret = Secret("", credentials.to_text())
-        self._cache.put(user, _Known(secret, credentials), self._cache.changes)
+        self._cache.put(user, known, self._cache.changes)

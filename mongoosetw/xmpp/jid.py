@@ -17,8 +17,11 @@ __all__ = ["JID", "InvalidJID"]
 MAX_PART_BYTES: Final = 1023
 """Longest local, domain or resource part in bytes of UTF-8 (RFC 7622 §3.2, §3.3.1, §3.4.1)."""
 
-CACHE_SIZE: Final = 65536
+CACHE_SIZE: Final = 32768
 """Addresses kept by each of the caches."""
+
+CACHED_LENGTH: Final = 256
+"""Longer addresses, in characters, are not kept: strangers must not fill the memory with them."""
 
 # RFC 7622 §3.3.1: printable ASCII without space and the eight excluded characters "&'/:<>@
 _ASCII_LOCAL: Final = re.compile(r"[!#-%(-.0-9;=?A-~]+")
@@ -79,12 +82,12 @@ class JID:
     @staticmethod
     def parse(text: str) -> "JID":
         """The address that `text` spells; raises InvalidJID (RFC 7622 §3.1)."""
-        return _parse(text)
+        return _parse(text) if len(text) <= CACHED_LENGTH else _split(text)
 
     @staticmethod
     def of(local: str | None, domain: str, resource: str | None = None) -> "JID":
         """The address of these unprepared parts; raises InvalidJID (RFC 7622 §3)."""
-        return _of(local, domain, resource)
+        return _prepare(local, domain, resource)
 
     def with_resource(self, text: str) -> "JID":
         """This bare address with the resourcepart `text`; raises InvalidJID."""
@@ -117,24 +120,30 @@ class JID:
         return (_intern, (self.local, self.domain, self.resource))
 
 
-@lru_cache(CACHE_SIZE)
 def _intern(local: str | None, domain: str, resource: str | None) -> JID:
-    return JID(local, domain, resource)
+    """The address of prepared parts, shared while it is cached."""
+    if len(local or "") + len(domain) + len(resource or "") > CACHED_LENGTH:
+        return JID(local, domain, resource)
+    return _interned(local, domain, resource)
 
 
-@lru_cache(CACHE_SIZE)
-def _parse(text: str) -> JID:
+_interned = lru_cache(CACHE_SIZE)(JID)
+
+
+def _split(text: str) -> JID:
     # RFC 7622 §3.1: the resource starts after the first '/', the domain after the first '@'
     # before that.
     address, slash, resource = text.partition("/")
     local, at, domain = address.partition("@")
     if not at:
         local, domain = "", address
-    return _of(local if at else None, domain, resource if slash else None)
+    return _prepare(local if at else None, domain, resource if slash else None)
 
 
-@lru_cache(CACHE_SIZE)
-def _of(local: str | None, domain: str, resource: str | None) -> JID:
+_parse = lru_cache(CACHE_SIZE)(_split)
+
+
+def _prepare(local: str | None, domain: str, resource: str | None) -> JID:
     return _intern(
         None if local is None else _prepare_local(local),
         _prepare_domain(domain),
@@ -180,9 +189,12 @@ def _short(text: str, part: str) -> str:
     return text
 
 
-@lru_cache(4096)
 def _prepare_domain(text: str) -> str:
     """RFC 7622 §3.2: an IP literal, or a domain name with A-labels turned into U-labels."""
+    return _known_domain(text) if len(text) <= CACHED_LENGTH else _check_domain(text)
+
+
+def _check_domain(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         return _ipv6(text[1:-1])
     # RFC 7622 §3.2: a final label separator is stripped before anything else.
@@ -192,6 +204,9 @@ def _prepare_domain(text: str) -> str:
     elif not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise InvalidJID("domainpart is not a domain name")
     return _short(name, "domainpart")
+
+
+_known_domain = lru_cache(4096)(_check_domain)
 
 
 def _ipv6(text: str) -> str:

@@ -142,6 +142,15 @@ class RenewalTests(AsyncTestCase):
         self.assertEqual(store._rows[ROMEO].password, "")
         self.assertTrue(self.done(store.check_password(ROMEO, "secret")))
 
+    def test_plain_passwords_may_stay(self) -> None:
+        """Where plain passwords are configured they are stored so, and SCRAM works all the same."""
+        store = backend(policy=KeyPolicy(iterations=8, keep_plain=True))
+        self.done(store.register(ROMEO, "secret"))
+        store.invalidate(ROMEO)
+        self.assertIsNotNone(self.done(store.scram_keys(ROMEO, "sha256")))
+        self.assertTrue(self.done(store.check_password(ROMEO, "secret")))
+        self.assertEqual(store._rows[ROMEO], Secret("secret", None))
+
     def test_unusable_rows(self) -> None:
         """An account with unreadable or no keys exists, but cannot log in."""
         for secret in (Secret("", None), Secret("", "garbage"), Secret("\x00", None)):

@@ -119,6 +119,13 @@ class ObjectTests(SynchronousTestCase):
         self.assertIs(bare.bare, bare)
         self.assertFalse(JID.parse("b/c").is_bare)
 
+    def test_shared(self) -> None:
+        """An address that is read often is one object; a very long one is not kept."""
+        self.assertIs(JID.parse("a@b/shared"), JID.parse("A@b/shared"))
+        long = "a@b/" + "c" * 1000
+        self.assertIsNot(JID.parse(long), JID.parse(long))
+        self.assertEqual(JID.parse(long), JID.parse(long))
+
     def test_unchangeable(self) -> None:
         """Parts cannot be assigned or deleted."""
         jid = JID.parse("a@b")
