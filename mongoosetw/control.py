@@ -55,7 +55,7 @@ class Control:
         :param told: besides :class:`CommandError`, the exceptions whose text is an answer.
         """
         self._commands: dict[str, Command] = {}
-        self._told = (CommandError, *told)
+        self._told: tuple[type[Exception], ...] = (CommandError, *told)
 
     def command(self, name: str) -> Callable[[Command], Command]:
         """Register a function under a name such as ``account register``.
@@ -145,12 +145,10 @@ class ControlProtocol(LineOnlyReceiver):
             self.sendLine(answer)
 
     def _failed(self, failure: Failure) -> None:
-        logger.error(
-            "control_command_failed",
-            exc_info=(failure.type, failure.value, failure.getTracebackObject()),
-        )
+        error = failure.value
+        logger.error("control_command_failed", exc_info=error)
         if not self._lost:
-            text = f"internal error, see the server's log: {failure.type.__name__}"
+            text = f"internal error, see the server's log: {type(error).__name__}"
             self.sendLine(json.dumps({"error": text}).encode())
 
 

@@ -122,7 +122,8 @@ class AccountCommands:
 
     async def count(self, args: Args) -> dict[str, int]:
         """Return the number of accounts by domain."""
-        return {host.domain: await host.accounts.count(host.domain) for host in _hosts(self._server, args)}
+        hosts = _hosts(self._server, args)
+        return {host.domain: await host.accounts.count(host.domain) for host in hosts}
 
     def _find(self, args: Args) -> "tuple[JID, Host]":
         user = _account(args).bare

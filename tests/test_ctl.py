@@ -180,3 +180,13 @@ class Check(CommandLine):
         self.assertEqual(status, 1)
         self.assertIn(".toml:3: general.logllevel", self.err.getvalue())
         self.assertIn(".toml:4: nonsense", self.err.getvalue())
+
+    def test_example(self) -> None:
+        """The configuration that `make run` starts with has no errors."""
+        example = Path(__file__).parent.parent / "docs" / "mongoosetw.example.toml"
+        self.assertEqual(ctl.main(["check", str(example)]), 0, self.err.getvalue())
+
+    def test_no_file(self) -> None:
+        """A file that is not there is named, without a traceback."""
+        self.assertEqual(ctl.main(["check", "none.toml"]), 1)
+        self.assertIn("none.toml", self.err.getvalue())
