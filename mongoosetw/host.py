@@ -1,12 +1,15 @@
 """A host: one served domain with its hooks, iq handlers, modules and sessions."""
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from mongoosetw.auth.accounts import Accounts
+from mongoosetw.auth.methods import build_accounts
+from mongoosetw.config.acl import Access
+from mongoosetw.config.load import HostConfig
 from mongoosetw.delivery import deliver_message_to_bare, deliver_presence, undeliverable_message
 from mongoosetw.hooks.bus import STOP, HookBus, HookFailed, begin
 from mongoosetw.hooks.c2s import IQCallback, SessionLike
@@ -15,10 +18,10 @@ from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
 from mongoosetw.sessions import SessionRegistry
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.sasl import wire_name
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
-    from mongoosetw.auth.accounts import Accounts
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
@@ -29,19 +32,32 @@ IQKey = tuple[str, str, str, str]
 class Host:
     """One virtual host. All that belongs to a domain hangs here."""
 
-    def __init__(self, server: "Server", domain: str, host_type: str, accounts: "Accounts") -> None:
+    def __init__(self, server: "Server", domain: str, config: HostConfig) -> None:
         self.server = server
         self.domain = domain
-        self.host_type = host_type
+        self.host_type = config.name
+        self.config = config
         self.jid = JID.parse(domain)
-        self.accounts = accounts
         self.router = server.router
         self.hooks = HookBus()
         self.sessions = SessionRegistry()
+        self.accounts: Accounts = build_accounts(server, config.auth, self.hooks)
+        self.access: Access = server.config.access(domain, config.name)
         self.modules: dict[str, Module[Any]] = {}
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
         self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
         self._last_request = 0
+
+    def reconfigure(self, config: HostConfig) -> None:
+        """Takes over what a reload may change at once: access rules."""
+        self.config = config
+        self.access = self.server.config.access(self.domain, config.name)
+
+    @property
+    def mechanisms(self) -> list[str]:
+        """The SASL mechanisms that the host's accounts can be proven with."""
+        names = map(wire_name, self.config.auth.sasl_mechanisms)
+        return [name for name in names if self.accounts.supports(name)]
 
     def route(self, stanza: Stanza) -> None:
         """Sends a stanza on its way; errors come back to its ``from``."""
@@ -235,5 +251,3 @@ class Host:
 def _log_lost(failure: Any) -> None:
     logger.error("routing_failed", exc_info=(failure.type, failure.value, failure.tb))
 
-
-Callback = Callable[[], None]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.words.xish import domish
 
 from mongoosetw.hooks.bus import Hook
@@ -188,6 +189,7 @@ class Module(Generic[O_co]):
         self.options: O_co = options
         self.clock: IReactorTime = host.server.clock
         self.log = logging.getLogger(f"mongoosetw.modules.{self.name}")
+        self.jobs: list[LoopingCall] = []
         self._timers: set[Timer] = set()
 
     @property
@@ -218,7 +220,10 @@ class Module(Generic[O_co]):
         return open_map(self.db, self.name, store, self.host.domain)
 
     def release(self) -> None:
-        """Cancels all timers; called by the core after :meth:`stop`."""
+        """Ends all timers and periodic jobs; called by the core after :meth:`stop`."""
+        for job in self.jobs:
+            if job.running:
+                job.stop()
         for timer in list(self._timers):
             timer.cancel()
 

@@ -58,8 +58,7 @@ def register(host: "Host", session: Session) -> None:
     if older is not None:
         older.close("conflict", "Replaced by new connection")
         host.sessions.remove(older)
-    limit = host.server.access(host, "max_user_sessions", session.bare)
-    most = limit if isinstance(limit, int) else _DEFAULT_MAX_SESSIONS
+    most = host.access.number("max_user_sessions", session.bare, _DEFAULT_MAX_SESSIONS)
     others = host.sessions.of(session.bare)
     if len(others) >= most:
         others[0].close("conflict", "Replaced by new connection")

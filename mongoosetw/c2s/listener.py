@@ -41,6 +41,7 @@ class ClientProtocol(protocol.Protocol):
             stream, self.stream = self.stream, None
             stream.close(StreamError("resource-constraint", "too many connections"))
             return
+        self.factory.streams.add(self.stream)
         self.transport.registerProducer(_Congestion(self.stream), True)
         if self.factory.direct_tls:
             self.factory.start_tls(self.transport)
@@ -55,6 +56,7 @@ class ClientProtocol(protocol.Protocol):
         """The connection is gone."""
         if self.stream is not None:
             self.factory.connections.release(self.stream.address)
+            self.factory.streams.discard(self.stream)
             self.stream.connection_lost(type(reason.value).__name__)
             self.stream = None
 
@@ -98,6 +100,7 @@ class ClientListener(protocol.Factory):
         self._context: SSL.Context | None = None
         self._bindings: dict[bytes, bytes | None] = {}
         self._shapers: dict[int, Shaper] = {}
+        self.streams: set[ClientStream] = set()
         self._port: StreamPort | None = None
 
     @property
@@ -169,14 +172,21 @@ class ClientListener(protocol.Factory):
 
     def shape(self, stream: ClientStream, length: int) -> float:
         """Seconds that a client has to pause after sending so much."""
-        rate = self.server.shaper_rate(self.options.shaper)
-        if rate is None:
+        if self.options.shaper == "none":
             return 0.0
-        shaper = stream.state.get("shaper")
+        shaper: Shaper | None = stream.state.get("shaper")
         if shaper is None:
-            shaper = stream.state["shaper"] = Shaper(rate)
+            shaper = self.server.config.new_shaper(self.options.shaper)
+            if shaper is None:
+                return 0.0
+            stream.state["shaper"] = shaper
         return float(shaper.consume(length, self.server.clock.seconds()))
 
     def stop(self) -> Any:
         """Closes the port; connections stay."""
         return None if self._port is None else self._port.stopListening()
+
+    def close_streams(self) -> None:
+        """Tells every client that the server goes down (RFC 6120 §4.9.3.20)."""
+        for stream in list(self.streams):
+            stream.close(StreamError("system-shutdown"))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from twisted.internet import task
 from twisted.words.xish import domish
 
-from mongoosetw.auth.accounts import AuthenticationRefused
 from mongoosetw.net import tls
 from mongoosetw.xmpp import ns, sasl
 from mongoosetw.xmpp.jid import JID, InvalidJID
@@ -125,21 +124,13 @@ class Login:
 
     async def _succeed(self, step: sasl.Success) -> None:
         user = JID.of(step.username, self._host.domain)
-        try:
-            await self._host.accounts.admit(user, self._mechanism_name())
-        except AuthenticationRefused as refused:
-            await self._fail(sasl.Failure(refused.condition, str(refused)), step.username)
-            return
-        if self._host.server.access(self._host, self._stream.listener.options.access, user) == "deny":
+        if not self._host.access.allows(self._stream.listener.options.access, user):
             await self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
             return
         self._stream.listener.throttle.succeeded(step.username)
         data = base64.b64encode(step.data).decode() if step.data else ""
         self._stream.authenticated(user)
         self._stream.answer(f"<success xmlns='{ns.SASL}'>{data}</success>".encode())
-
-    def _mechanism_name(self) -> str:
-        return type(self._mechanism).name
 
     async def _fail(self, step: sasl.Failure, username: str) -> None:
         server = self._host.server

@@ -76,6 +76,7 @@ class ClientStream:
         "_waiting",
         "_held",
         "_pending",
+        "__weakref__",
     )
 
     def __init__(self, listener: "ClientListener", transport: Any, address: str) -> None:
@@ -291,11 +292,11 @@ class ClientStream:
     def _opened(self, attributes: dict[str, str]) -> None:
         negotiation.check(self.state_, Input.HEADER)
         server = self.listener.server
-        wanted = attributes.get("to", server.config.root.general.default_server_domain)
+        wanted = attributes.get("to", server.default_domain)
         host = server.host_for_name(wanted)
         named = host.domain if host else server.default_domain
         identifier = secrets.token_hex(10)
-        lang = server.config.root.general.language
+        lang = server.config.general.language
         self.write(negotiation.header(named, identifier, lang, attributes.get("from")))
         if host is None or (self.user is not None and host.domain != self.user.domain):
             raise StreamError("host-unknown")
@@ -325,7 +326,7 @@ class ClientStream:
     def _mechanisms(self) -> bytes:
         assert self.host is not None
         context = sasl_context(self, self.host)
-        self._offered = sasl.available(self.host.accounts.mechanisms(), context)
+        self._offered = sasl.available(self.host.mechanisms, context)
         bindings = sasl.channel_bindings(context)
         return negotiation.mechanisms(self._offered, bindings) if self._offered else b""
 
@@ -458,7 +459,7 @@ class ClientStream:
         """RFC 6120 §4.9.1.1: an error before the header comes after one of our own."""
         if not self._out:
             server = self.listener.server
-            lang = server.config.root.general.language
+            lang = server.config.general.language
             self.write(
                 negotiation.header(server.default_domain, secrets.token_hex(10), lang, None)
             )

@@ -1,0 +1,164 @@
+"""The server: configuration, database, hosts and listeners, and nothing global beside it."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThread
+
+from mongoosetw.auth import rdbms
+from mongoosetw.c2s.listener import ClientListener
+from mongoosetw.config.diff import Change, changed
+from mongoosetw.config.load import Config
+from mongoosetw.config.schema import ListenC2S
+from mongoosetw.hooks.bus import HookBus
+from mongoosetw.host import Host
+from mongoosetw.loading import reload_modules, start_modules, stop_modules
+from mongoosetw.net.flush import TurnFlusher
+from mongoosetw.router import Router
+from mongoosetw.storage.database import Database
+from mongoosetw.storage.keyvalue import SCHEMA as KEYVALUE
+from mongoosetw.storage.schema import Schema
+from mongoosetw.xmpp.jid import JID, InvalidJID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.c2s.stream import ClientStream
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Server:
+    """One node.
+
+    :ivar clock: the reactor, or a test's clock.
+    :ivar active: the stream whose input is being handled; its client is paused when it
+        writes to one that does not read.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        db: Database,
+        clock: Any,
+        *,
+        load: Callable[[], Config] | None = None,
+        threads: bool = True,
+    ) -> None:
+        self.config = config
+        self.db = db
+        self.clock = clock
+        self.started_at = time.time()
+        self.data_dir = config.general.data_dir
+        self.flusher = TurnFlusher(clock)
+        self.hooks = HookBus()
+        self.router = Router(self.hooks)
+        self.hosts: dict[str, Host] = {}
+        self.listeners: list[ClientListener] = []
+        self.active: ClientStream | None = None
+        self.when_stopped: Callable[[], None] = lambda: None
+        self._load = load
+        self._threads = threads
+        self._schemas: set[str] = set()
+
+    @property
+    def default_domain(self) -> str:
+        """The domain for clients that name none."""
+        general = self.config.general
+        return general.default_server_domain or next(iter(self.hosts))
+
+    def host_for(self, domain: str) -> Host | None:
+        """The host that serves a domain (a prepared domainpart) here."""
+        return self.hosts.get(domain)
+
+    def host_for_name(self, name: str) -> Host | None:
+        """The host that a client names in its stream header."""
+        try:
+            return self.hosts.get(str(JID.parse(name)))
+        except InvalidJID:
+            return None
+
+    def run_in_thread(self, function: Callable[[], T]) -> Deferred[T]:
+        """Runs a long computation beside the reactor."""
+        return deferToThread(function) if self._threads else succeed(function())
+
+    async def ensure_schema(self, schema: Schema) -> None:
+        """Creates or upgrades tables, once in a server's life."""
+        if schema.owner not in self._schemas:
+            await self.db.ensure(schema)
+            self._schemas.add(schema.owner)
+
+    async def start(self) -> None:
+        """Starts hosts and modules; listeners are added by :meth:`listen`."""
+        await self.ensure_schema(rdbms.SCHEMA)
+        await self.ensure_schema(KEYVALUE)
+        for domain in self.config.general.hosts:
+            host = Host(self, domain, self.config.hosts[domain])
+            self.hosts[host.domain] = host
+            self.router.add_host(host)
+            await start_modules(host, host.config.modules)
+
+    def listener(self, options: ListenC2S) -> ClientListener:
+        """A listener for clients, not yet on a port."""
+        listener = ClientListener(self, options)
+        self.listeners.append(listener)
+        return listener
+
+    def listen(self, reactor: Any) -> None:
+        """Opens the clients' ports.
+
+        :raises twisted.internet.error.CannotListenError: one is taken.
+        """
+        for options in self.config.listen.c2s:
+            self.listener(options).listen(reactor)
+
+    async def reload(self) -> list[Change]:
+        """Reads the configuration again and applies what can change while it runs.
+
+        :returns: what has changed, and whether it took effect.
+        :raises ConfigErrors: the file is bad; nothing was changed.
+        :raises LoadError: a module is missing; nothing was changed.
+        """
+        assert self._load is not None
+        old, new = self.config, self._load()
+        changes = changed(old, new)
+        for domain, host in self.hosts.items():
+            if domain in new.hosts:
+                before, after = old.hosts[domain].modules, new.hosts[domain].modules
+                await reload_modules(host, before, after)
+        self.config = new
+        for domain, host in self.hosts.items():
+            if domain in new.hosts:
+                host.reconfigure(new.hosts[domain])
+        by_port = {options.port: options for options in new.listen.c2s}
+        for listener in self.listeners:
+            options = by_port.get(listener.options.port)
+            if options is not None:
+                listener.load_certificates(options.tls)
+        logging.getLogger().setLevel(_level(new))
+        logger.info("configuration_reloaded changes=%d", len(changes))
+        return changes
+
+    def stop(self) -> None:
+        """Asks for the end of the process; what ends it was set as ``when_stopped``."""
+        self.when_stopped()
+
+    async def shut_down(self) -> None:
+        """Closes every stream with ``system-shutdown``, stops the modules, closes the database."""
+        for listener in self.listeners:
+            closed = listener.stop()
+            if closed is not None:
+                await closed
+            listener.close_streams()
+        for host in self.hosts.values():
+            await stop_modules(host)
+            host.forget_requests()
+        await self.db.close()
+
+
+def _level(config: Config) -> int:
+    from mongoosetw.logs import level_number
+
+    return level_number(config.general.loglevel)

@@ -1,0 +1,1 @@
+"""The database: one engine, its threads, schemas and generic stores."""

@@ -1,0 +1,73 @@
+"""SQLAlchemy engines for SQLite and PostgreSQL, set for durability."""
+
+import os
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool, StaticPool
+
+from mongoosetw.config.schema import DatabaseConnection
+
+
+def engine_for(options: DatabaseConnection, data_dir: str) -> Engine:
+    """The engine that the configuration asks for."""
+    if options.driver == "sqlite":
+        return sqlite_engine(options.path or os.path.join(data_dir, "mongoosetw.sqlite"))
+    url = URL.create(
+        "postgresql+psycopg2",
+        options.username,
+        options.password or None,
+        options.host,
+        options.port,
+        options.database,
+    )
+    return postgresql_engine(url, options.query_timeout)
+
+
+def postgresql_engine(url: URL | str, query_timeout: float = 5.0) -> Engine:
+    """An engine for PostgreSQL; every lane keeps its one connection."""
+    milliseconds = int(query_timeout * 1000)
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={
+            "connect_timeout": 5,
+            "options": f"-c statement_timeout={milliseconds}",
+        },
+    )
+
+
+def sqlite_engine(path: str) -> Engine:
+    """An engine for an SQLite file, made for its owner's eyes only."""
+    if not os.path.exists(path):
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False}
+    )
+    _set_up(engine, durable=True)
+    return engine
+
+
+def memory_engine() -> Engine:
+    """An SQLite database that lives in memory and has one connection, for tests."""
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    _set_up(engine, durable=False)
+    return engine
+
+
+def _set_up(engine: Engine, *, durable: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy begins transactions itself, below
+        if durable:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
