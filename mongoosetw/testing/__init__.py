@@ -1,0 +1,1 @@
+"""Public test kit for module authors: the real server over memory transports."""
