@@ -1,7 +1,6 @@
 """Accounts in table ``users`` of the database: methods ``internal`` and ``rdbms``."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from sqlalchemy import (
     BindParameter,
@@ -24,12 +23,11 @@ from mongoosetw.auth.backend import AccountExists
 from mongoosetw.auth.cache import AccountCache
 from mongoosetw.auth.keys import KeyPolicy
 from mongoosetw.auth.stored import RunInThread, Secret, StoredBackend, _defer, _Known
+from mongoosetw.storage.database import Database
 from mongoosetw.storage.schema import Schema, metadata
 from mongoosetw.xmpp.jid import JID
 
 __all__ = ["SCHEMA", "RdbmsBackend", "users"]
-
-T = TypeVar("T")
 
 users: Final = Table(
     "users",
@@ -68,16 +66,6 @@ _COUNT: Final = select(func.count()).select_from(users)
 _COUNT_DOMAIN: Final = _COUNT.where(users.c.server == bindparam("s"))
 
 
-class Transactions(Protocol):
-    """The part of the database that accounts need."""
-
-    def run(self, name: str, fn: Callable[[Connection], T], /) -> Awaitable[T]:
-        """Run `fn` in a write transaction."""
-
-    def read(self, name: str, fn: Callable[[Connection], T], /) -> Awaitable[T]:
-        """Run `fn` in a read transaction."""
-
-
 class RdbmsBackend(StoredBackend):
     """Keeps accounts in table ``users``, as MongooseIM does; raises what the database raises."""
 
@@ -85,7 +73,7 @@ class RdbmsBackend(StoredBackend):
 
     def __init__(
         self,
-        db: Transactions,
+        db: Database,
         policy: KeyPolicy | None = None,
         cache: AccountCache[_Known] | None = None,
         run_in_thread: RunInThread = _defer,

@@ -1,44 +1,21 @@
 """Tests of table users."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
-from sqlalchemy import Connection, StaticPool, create_engine, select
-from twisted.internet.defer import Deferred, maybeDeferred
+from sqlalchemy import Connection, select
 
 from mongoosetw.auth.backend import AccountExists
 from mongoosetw.auth.keys import Credentials, KeyPolicy
 from mongoosetw.auth.rdbms import RdbmsBackend, users
 from mongoosetw.auth.stored import run_in_place
+from mongoosetw.storage.database import Database
 from tests.auth.fakes import JULIET, QUICK, ROMEO, AsyncTestCase
-
-T = TypeVar("T")
-
-
-class OneConnection:
-    """A database in memory that does its work at once."""
-
-    def __init__(self) -> None:
-        self.engine = create_engine("sqlite://", poolclass=StaticPool)
-        users.create(self.engine)
-
-    def _work(self, fn: Callable[[Connection], T]) -> T:
-        with self.engine.begin() as connection:
-            return fn(connection)
-
-    def run(self, name: str, fn: Callable[[Connection], T], /) -> "Deferred[T]":
-        """Run `fn` in a transaction."""
-        return maybeDeferred(self._work, fn)
-
-    read = run
 
 
 class RdbmsTests(AsyncTestCase):
     """Accounts in rows."""
 
     def setUp(self) -> None:
-        self.db = OneConnection()
-        self.addCleanup(self.db.engine.dispose)
+        self.db = Database.in_memory()
+        self.successResultOf(self.db.run("create", users.create))
 
     def backend(self, policy: KeyPolicy = QUICK) -> RdbmsBackend:
         """A back end as a freshly started server has it: it remembers nothing."""
@@ -46,15 +23,21 @@ class RdbmsTests(AsyncTestCase):
 
     def row(self) -> tuple[str, str | None]:
         """The only row's password columns."""
-        with self.db.engine.connect() as connection:
+
+        def work(connection: Connection) -> tuple[str, str | None]:
             row = connection.execute(select(users.c.password, users.c.pass_details)).one()
             return row.password, row.pass_details
+
+        return self.successResultOf(self.db.read("row", work))
 
     def add(self, password: str, details: str | None) -> None:
         """A row as another server left it."""
         row = {"username": "romeo", "server": "example.com", "password": password}
-        with self.db.engine.begin() as connection:
+
+        def work(connection: Connection) -> None:
             connection.execute(users.insert(), row | {"pass_details": details})
+
+        self.successResultOf(self.db.run("add", work))
 
     def test_accounts_survive(self) -> None:
         """Another process finds the account, and no plain password in the table."""
