@@ -10,9 +10,13 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mongoosetw.config.errors import ConfigErrors
+
+if TYPE_CHECKING:
+    from mongoosetw.config.load import Config
+    from mongoosetw.storage.schema import Schema
 
 SOCKET_NAME: Final = "mongoosectl.sock"
 DEFAULT_CONFIG: Final = "mongoosetw.toml"
@@ -144,7 +148,7 @@ def _add_offline(commands: Any) -> None:
     group = _group(commands, "db", "the database's tables")
     _command(group, "upgrade", "create missing tables and upgrade old ones", _db_upgrade)
     command = _command(group, "sql", "print the SQL that creates all tables", _db_sql)
-    command.add_argument("--dialect", choices=("postgresql", "sqlite"), default="postgresql")
+    command.add_argument("--dialect", choices=("postgresql", "sqlite"))
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -279,32 +283,64 @@ def _text(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _check(options: argparse.Namespace) -> int:
+def _load(path: Path) -> "Config":
     # Imported here: the other commands start without the configuration's whole schema.
     from mongoosetw.config.load import load
     from mongoosetw.loading import options_of
 
-    path = Path(options.file) if options.file else config_path(options)
     try:
-        load(str(path), options_of)
+        return load(str(path), options_of)
     except OSError as error:
         raise Failed(f"cannot read {path}: {_reason(error)}") from None
+
+
+def _check(options: argparse.Namespace) -> int:
+    path = Path(options.file) if options.file else config_path(options)
+    _load(path)
     print(f"{path}: no errors")
     return 0
 
 
+def _schemas(config: "Config") -> "list[Schema]":
+    """Return the schemas of the core and of every configured module, each once."""
+    from mongoosetw.auth import rdbms
+    from mongoosetw.loading import find
+    from mongoosetw.storage import keyvalue
+
+    found = {schema.owner: schema for schema in (rdbms.SCHEMA, keyvalue.SCHEMA)}
+    for host in config.hosts.values():
+        for module in host.modules.values():
+            schema = find(module.class_path or module.name).schema
+            if schema is not None:
+                found[schema.owner] = schema
+    return list(found.values())
+
+
 def _db_upgrade(options: argparse.Namespace) -> int:
     from mongoosetw.storage import offline
+    from mongoosetw.storage.lane import DatabaseUnavailable
+    from mongoosetw.storage.migrate import SchemaRefused
 
-    for line in offline.upgrade(config_path(options)):
-        print(line)
+    config = _load(config_path(options))
+    os.makedirs(config.general.data_dir, mode=0o700, exist_ok=True)
+    try:
+        for owner, old, new in offline.upgrade(
+            config.rdbms, config.general.data_dir, _schemas(config)
+        ):
+            print(f"{owner}: version {new}" + ("" if old == new else f", was {old or 'missing'}"))
+    except DatabaseUnavailable as error:
+        raise Failed(f"cannot reach the database: {error}") from None
+    except SchemaRefused as error:
+        raise Failed(str(error)) from None
     return 0
 
 
 def _db_sql(options: argparse.Namespace) -> int:
     from mongoosetw.storage import offline
 
-    print(offline.sql(options.dialect))
+    config = _load(config_path(options))
+    configured = "sqlite" if config.rdbms.driver == "sqlite" else "postgresql"
+    print(offline.sql(options.dialect or configured, _schemas(config)))
     return 0
 
 

@@ -1,8 +1,10 @@
 """mongoosectl: what an operator types and reads."""
 
+import contextlib
 import io
 import json
 import socket
+import sqlite3
 import sys
 import threading
 from pathlib import Path
@@ -145,7 +147,8 @@ class CommandLine(SynchronousTestCase):
             path.write_text(f'[general]\nhosts = ["localhost"]\n{text}\n')
             options = ctl.parser().parse_args(["--config", str(path), "status"])
             config = load(str(path), lambda name: None)
-            self.assertEqual(str(ctl.socket_path(options).absolute()), config.general.control_socket)
+            found = str(ctl.socket_path(options).absolute())
+            self.assertEqual(found, config.general.control_socket)
 
     def test_no_configuration(self) -> None:
         """A configuration file that is not there is named."""
@@ -190,3 +193,54 @@ class Check(CommandLine):
         """A file that is not there is named, without a traceback."""
         self.assertEqual(ctl.main(["check", "none.toml"]), 1)
         self.assertIn("none.toml", self.err.getvalue())
+
+
+class DatabaseCommands(CommandLine):
+    """`mongoosectl db` works without a server."""
+
+    def setUp(self) -> None:
+        """Have a configuration whose data lies beside it."""
+        super().setUp()
+        self.config = self.path() / "x.toml"
+        self.config.parent.mkdir(parents=True)
+        self.configure("")
+
+    def configure(self, more: str) -> None:
+        """Write the configuration."""
+        self.config.write_text(f'[general]\nhosts = ["localhost"]\n{more}')
+
+    def db(self, *arguments: str) -> int:
+        """Return the exit status of a db command."""
+        return ctl.main(["--config", str(self.config), "db", *arguments])
+
+    def test_upgrade(self) -> None:
+        """Tables are created, and a second upgrade finds them."""
+        self.assertEqual(self.db("upgrade"), 0, self.err.getvalue())
+        self.assertIn("auth: version 1, was missing\n", self.out.getvalue())
+        self.out.truncate(0)
+        self.assertEqual(self.db("upgrade"), 0, self.err.getvalue())
+        self.assertNotIn("was", self.out.getvalue())
+
+    def test_newer_tables(self) -> None:
+        """Tables of a newer server are left alone, with exit status 1."""
+        self.db("upgrade")
+        (database,) = self.config.parent.rglob("*.sqlite")
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE schema_version SET version = 99")
+        self.assertEqual(self.db("upgrade"), 1)
+        self.assertIn("version 99, newer than this program", self.err.getvalue())
+
+    def test_unreachable(self) -> None:
+        """A database that does not answer is one line and exit status 1."""
+        self.configure('[outgoing_pools.rdbms.default]\ndriver = "pgsql"\nport = 1\n')
+        self.assertEqual(self.db("upgrade"), 1)
+        self.assertIn("mongoosectl: cannot reach the database", self.err.getvalue())
+
+    def test_sql(self) -> None:
+        """The printed SQL makes the tables in an empty database."""
+        self.assertEqual(self.db("sql"), 0, self.err.getvalue())
+        with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+            connection.executescript(self.out.getvalue())
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        self.assertIn(("users",), tables)
+        self.assertEqual(self.db("sql", "--dialect", "postgresql"), 0)
