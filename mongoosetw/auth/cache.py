@@ -7,16 +7,16 @@ from typing import Final, Generic, TypeVar
 
 from mongoosetw.xmpp.jid import JID
 
-__all__ = ["MISSING", "AccountCache"]
+__all__ = ["MISSING", "AccountCache", "Missing"]
 
 T = TypeVar("T")
 
 
-class _Missing:
+class Missing:
     """The type of :data:`MISSING`."""
 
 
-MISSING: Final = _Missing()
+MISSING: Final = Missing()
 """What :meth:`AccountCache.get` answers when it remembers nothing."""
 
 
@@ -50,7 +50,7 @@ class AccountCache(Generic[T]):
         """Goes up with every :meth:`forget`; read it before loading and give it to :meth:`put`."""
         return self._changes
 
-    def get(self, user: JID) -> T | _Missing | None:
+    def get(self, user: JID) -> T | Missing | None:
         """The value, None for "no such account", or MISSING."""
         entry = self._entries.get(user)
         if entry is None:

@@ -22,7 +22,13 @@ from sqlalchemy.exc import IntegrityError
 from mongoosetw.auth.backend import AccountExists
 from mongoosetw.auth.cache import AccountCache
 from mongoosetw.auth.keys import KeyPolicy
-from mongoosetw.auth.stored import RunInThread, Secret, StoredBackend, _defer, _Known
+from mongoosetw.auth.stored import (
+    KnownAccount,
+    RunInThread,
+    Secret,
+    StoredBackend,
+    run_in_thread_pool,
+)
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.schema import Schema, metadata
 from mongoosetw.xmpp.jid import JID
@@ -75,8 +81,8 @@ class RdbmsBackend(StoredBackend):
         self,
         db: Database,
         policy: KeyPolicy | None = None,
-        cache: AccountCache[_Known] | None = None,
-        run_in_thread: RunInThread = _defer,
+        cache: AccountCache[KnownAccount] | None = None,
+        run_in_thread: RunInThread = run_in_thread_pool,
     ) -> None:
         super().__init__(policy, cache, run_in_thread)
         self._db = db

@@ -8,11 +8,18 @@ from typing import NamedTuple, Protocol, TypeVar
 from twisted.internet.threads import deferToThread
 
 from mongoosetw.auth.backend import RegistrationRefused
-from mongoosetw.auth.cache import AccountCache, _Missing
+from mongoosetw.auth.cache import AccountCache, Missing
 from mongoosetw.auth.keys import Credentials, InvalidPassword, KeyPolicy, Password, ScramKeys
 from mongoosetw.xmpp.jid import JID
 
-__all__ = ["RunInThread", "Secret", "StoredBackend", "run_in_place"]
+__all__ = [
+    "KnownAccount",
+    "RunInThread",
+    "Secret",
+    "StoredBackend",
+    "run_in_place",
+    "run_in_thread_pool",
+]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,11 +44,12 @@ async def run_in_place(fn: Callable[[], T]) -> T:
     return fn()
 
 
-def _defer(fn: Callable[[], T], /) -> Awaitable[T]:
+def run_in_thread_pool(fn: Callable[[], T], /) -> Awaitable[T]:
+    """The usual RunInThread: the reactor's thread pool."""
     return deferToThread(fn)
 
 
-class _Known(NamedTuple):
+class KnownAccount(NamedTuple):
     """An account as it is remembered; without credentials it exists, but cannot log in."""
 
     secret: Secret
@@ -64,11 +72,11 @@ class StoredBackend(ABC):
     def __init__(
         self,
         policy: KeyPolicy | None = None,
-        cache: AccountCache[_Known] | None = None,
-        run_in_thread: RunInThread = _defer,
+        cache: AccountCache[KnownAccount] | None = None,
+        run_in_thread: RunInThread = run_in_thread_pool,
     ) -> None:
         self.policy = policy or KeyPolicy()
-        self._cache = AccountCache[_Known]() if cache is None else cache
+        self._cache = AccountCache[KnownAccount]() if cache is None else cache
         self._run = run_in_thread
         self._decoy: Credentials | None = None
         scram = (f"SCRAM-SHA-{name.removeprefix('sha')}" for name in self.policy.hashes)
@@ -127,7 +135,7 @@ class StoredBackend(ABC):
         credentials = await self._derive(password)
         secret = self._secret(password, credentials)
         await self.create(user, secret)
-        self._remember(user, _Known(secret, credentials))
+        self._remember(user, KnownAccount(secret, credentials))
 
     async def set_password(self, user: JID, password: Password) -> bool:
         """Change the password; False if there is no such account. Raises RegistrationRefused."""
@@ -135,7 +143,7 @@ class StoredBackend(ABC):
         secret = self._secret(password, credentials)
         if not await self.replace(user, secret):
             return False
-        self._remember(user, _Known(secret, credentials))
+        self._remember(user, KnownAccount(secret, credentials))
         return True
 
     async def remove(self, user: JID) -> bool:
@@ -149,9 +157,9 @@ class StoredBackend(ABC):
         """Forget what is remembered of the account: another node has changed it."""
         self._cache.forget(user)
 
-    async def _known(self, user: JID) -> _Known | None:
+    async def _known(self, user: JID) -> KnownAccount | None:
         found = self._cache.get(user)
-        if not isinstance(found, _Missing):
+        if not isinstance(found, Missing):
             return found
         changes = self._cache.changes
         secret = await self.load(user)
@@ -159,26 +167,26 @@ class StoredBackend(ABC):
         self._cache.put(user, known, changes)
         return known
 
-    async def _open(self, user: JID, secret: Secret) -> _Known:
+    async def _open(self, user: JID, secret: Secret) -> KnownAccount:
         if secret.pass_details:
             try:
-                return _Known(secret, Credentials.from_text(secret.pass_details))
+                return KnownAccount(secret, Credentials.from_text(secret.pass_details))
             except ValueError:
                 logger.error("account_keys_unreadable user=%s", user)
-                return _Known(secret, None)
-        return await self._convert(user, secret) if secret.password else _Known(secret, None)
+                return KnownAccount(secret, None)
+        return await self._convert(user, secret) if secret.password else KnownAccount(secret, None)
 
-    async def _convert(self, user: JID, secret: Secret) -> _Known:
+    async def _convert(self, user: JID, secret: Secret) -> KnownAccount:
         """Derive the keys of a plain password, and store them in its place unless it may stay."""
         try:
             credentials = await self._derive(secret.password)
         except RegistrationRefused:
             logger.error("account_password_unusable user=%s", user)
-            return _Known(secret, None)
+            return KnownAccount(secret, None)
         new = self._secret(secret.password, credentials)
         if new != secret and not await self.replace(user, new, expected=secret):
             new = secret
-        return _Known(new, credentials)
+        return KnownAccount(new, credentials)
 
     async def _renew(self, user: JID, password: str, old: Secret) -> None:
         """Derive keys by the policy; not stored if the password has changed meanwhile."""
@@ -207,6 +215,6 @@ class StoredBackend(ABC):
             return Secret(password, None)
         return Secret("", credentials.to_text())
 
-    def _remember(self, user: JID, known: _Known) -> None:
+    def _remember(self, user: JID, known: KnownAccount) -> None:
         self._cache.forget(user)
         self._cache.put(user, known, self._cache.changes)
