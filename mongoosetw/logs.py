@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from logging.handlers import WatchedFileHandler
 from typing import Any, Final, TextIO, cast
 
+from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, STDLibLogObserver
+from twisted.python.components import Componentized
 from twisted.words.xish.domish import Element
 
 from mongoosetw.xmpp.jid import JID
@@ -206,6 +208,36 @@ def configure(
     for name, own in (levels or {}).items():
         set_level(own, name)
     return cast(ILogObserver, STDLibLogObserver())
+
+
+def twistd_logfile(options: Mapping[str, Any]) -> str | None:
+    """Return the file that twistd's own options name; None for the terminal.
+
+    :param options: ``parent`` of the plugin's options, with ``logfile`` and ``nodaemon``.
+    """
+    named: str | None = options.get("logfile")
+    if options.get("nodaemon"):
+        return None if named in (None, "", "-") else named
+    # A daemon has no terminal; the name is twistd's default.
+    return named or "twistd.log"
+
+
+class LoggedService(MultiService):
+    """A service under twistd whose log is what :func:`configure` set up, Twisted's own included.
+
+    Without it twistd writes its log in its own format to its own file.
+    """
+
+    def __init__(self, observer: ILogObserver) -> None:
+        """Take over the log when twistd makes the service a part of its application."""
+        MultiService.__init__(self)
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of ``parent``; twistd asks it for an observer afterwards."""
+        if isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        MultiService.setServiceParent(self, parent)
 
 
 def set_level(level: str | None, logger: str = "") -> None:

@@ -6,10 +6,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger, LogPublisher
+from twisted.application.service import Application
+from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.logs import UnknownLevel, configure, current_levels, set_level
+from mongoosetw.logs import (
+    LoggedService,
+    UnknownLevel,
+    configure,
+    current_levels,
+    set_level,
+    twistd_logfile,
+)
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
@@ -178,3 +186,17 @@ class TwistedLog(LogCase):
         text = self.stream.getvalue()
         self.assertNotIn("starting", text)
         self.assertIn("RuntimeError: from a callback", text)
+
+    def test_under_twistd(self) -> None:
+        """A service under twistd gives it the observer, instead of twistd's own."""
+        observer = configure("warning", stream=self.stream)
+        application = Application("sample")
+        LoggedService(observer).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+
+    def test_file_of_twistd(self) -> None:
+        """The log goes where twistd's options say; a daemon's never to a terminal."""
+        self.assertIsNone(twistd_logfile({"nodaemon": True, "logfile": None}))
+        self.assertIsNone(twistd_logfile({"nodaemon": True, "logfile": "-"}))
+        self.assertEqual(twistd_logfile({"nodaemon": True, "logfile": "a.log"}), "a.log")
+        self.assertEqual(twistd_logfile({"nodaemon": False, "logfile": None}), "twistd.log")
