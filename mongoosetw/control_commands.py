@@ -236,9 +236,12 @@ class ServerCommands:
             for host in _hosts(self._server, args)
         }
 
-    async def reload(self, args: Args) -> list[str]:
-        """Read the configuration again; return what changed."""
-        return [str(change) for change in await self._server.reload()]
+    async def reload(self, args: Args) -> list[dict[str, str]]:
+        """Read the configuration again; return what changed, and when it takes effect."""
+        return [
+            {"option": change.path, "applied": "now" if change.reloadable else "after a restart"}
+            for change in await self._server.reload()
+        ]
 
     def stop(self, args: Args) -> dict[str, Any]:
         """Stop the server after the answer has left."""

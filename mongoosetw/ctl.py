@@ -159,7 +159,10 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _send(options: argparse.Namespace) -> int:
     result = ask(socket_path(options), options.send, _arguments(options))
-    _show(result, options.json)
+    if options.send == "reload" and not result and not options.json:
+        print("nothing has changed")
+    else:
+        _show(result, options.json)
     return 0
 
 

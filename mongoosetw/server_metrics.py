@@ -1,12 +1,16 @@
 """The metrics of the core, under MongooseIM's names where they mean the same."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
 from prometheus_client.core import Metric
 
-from mongoosetw.metrics import Counter, Gauge, Histogram
+from mongoosetw.hooks.bus import HookBus, Order
+from mongoosetw.hooks.c2s import SessionClosed, SessionOpened
+from mongoosetw.hooks.users import RegisterUser, RemoveUser
+from mongoosetw.metrics import REGISTRY, Counter, Gauge, Histogram, Registry
 
 
 class _Named:
@@ -117,12 +121,39 @@ def _gauge(name: str, doc: str, value: float) -> Metric:
     return metric
 
 
-__all__ = [
-    "BYTES_IN",
-    "BYTES_OUT",
-    "CERTIFICATE_DAYS",
-    "HostMetrics",
-    "MeasuredServer",
-    "host_metrics",
-    "server_families",
-]
+OWNER = "metrics"
+"""Owner of the handlers that :func:`count_events` registers."""
+
+
+def count_events(hooks: HookBus, host_type: str) -> None:
+    """Count sessions and accounts of a host; the caller publishes the bus's changes.
+
+    What happens for every stanza is not counted by hooks but where it happens, with
+    :func:`host_metrics`.
+    """
+    metrics = host_metrics(host_type)
+
+    def opened(event: SessionOpened) -> None:
+        metrics.logins.inc()
+
+    def closed(event: SessionClosed) -> None:
+        metrics.logouts.inc()
+
+    def registered(event: RegisterUser) -> None:
+        metrics.registered.inc()
+
+    def removed(event: RemoveUser) -> None:
+        metrics.unregistered.inc()
+
+    hooks.add(SessionOpened, Order.LAST, OWNER, opened)
+    hooks.add(SessionClosed, Order.LAST, OWNER, closed)
+    hooks.add(RegisterUser, Order.LAST, OWNER, registered)
+    hooks.add(RemoveUser, Order.LAST, OWNER, removed)
+
+
+def expose(server: MeasuredServer, registry: Registry = REGISTRY) -> Callable[[], None]:
+    """Show a server's sessions and age in the metrics.
+
+    :returns: a function that ends it.
+    """
+    return registry.add_source(lambda: server_families(server, time.time()))

@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mongoosetw.auth.backend import AccountExists
+from mongoosetw.config.diff import Change
 from mongoosetw.control import Control, ControlFactory, ControlService
 from mongoosetw.control_commands import server_control
 from mongoosetw.ctl import Failed, ask
@@ -121,9 +122,9 @@ class FakeServer:
         self.started_at = 0.0
         self.stopped = False
 
-    async def reload(self) -> list[str]:
-        """Report one change."""
-        return ["modules.mod_csi: started"]
+    async def reload(self) -> list[Change]:
+        """Report two changes."""
+        return [Change("modules.mod_csi", True), Change("listen.c2s[0].port", False)]
 
     def stop(self) -> None:
         """Note that the server was stopped."""
@@ -232,8 +233,10 @@ class Commands(SynchronousTestCase):
         self.assertEqual((status["domains"], status["sessions"]), (["localhost"], 2))
 
     def test_reload(self) -> None:
-        """A reload answers with what changed."""
-        self.assertEqual(self.result("reload"), ["modules.mod_csi: started"])
+        """A reload answers with what changed and what needs a restart."""
+        csi, port = self.result("reload")
+        self.assertEqual(csi, {"option": "modules.mod_csi", "applied": "now"})
+        self.assertEqual(port["applied"], "after a restart")
 
     def test_stop(self) -> None:
         """The server stops after the answer has left."""

@@ -1,12 +1,17 @@
 """Metrics: declared on classes, exposed as Prometheus reads them."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from mongoosetw.hooks.bus import HookBus
+from mongoosetw.hooks.c2s import SessionClosed, SessionOpened
+from mongoosetw.hooks.users import RegisterUser
 from mongoosetw.metrics import Counter, Gauge, Histogram, Registry, exposition
-from mongoosetw.server_metrics import host_metrics, server_families
+from mongoosetw.server_metrics import count_events, host_metrics, server_families
+from mongoosetw.xmpp.jid import JID
 
 REGISTRY = Registry()
 
@@ -115,6 +120,21 @@ class ServerMetrics(SynchronousTestCase):
         host_metrics("failed.test").auth_failed.inc()
         text = exposition(process=False).decode()
         self.assertIn('c2s_auth_failed_count{host_type="failed.test"} 1\n', text)
+
+    def test_events(self) -> None:
+        """Logins, logouts and new accounts are counted as they happen."""
+        hooks = HookBus()
+        count_events(hooks, "events.test")
+        hooks.publish()
+        session: Any = SimpleNamespace()
+        hooks.fire(SessionOpened(session))
+        hooks.fire(SessionOpened(session))
+        hooks.fire(SessionClosed(session, "closed"))
+        hooks.fire(RegisterUser(JID.parse("romeo@events.test")))
+        text = exposition(process=False).decode()
+        self.assertIn('sm_session_logins{host_type="events.test"} 2\n', text)
+        self.assertIn('sm_session_logouts{host_type="events.test"} 1\n', text)
+        self.assertIn('auth_register_user_count{host_type="events.test"} 1\n', text)
 
     def test_sessions(self) -> None:
         """Sessions are counted per host and in all, accounts once however many sessions."""
