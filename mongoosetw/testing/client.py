@@ -1,0 +1,193 @@
+"""A client of the test kit: a real stream of the server over a transport in memory."""
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+
+from mongoosetw.c2s.listener import ClientListener, ClientProtocol
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.parser import Event, StreamOpened, StreamParser
+from mongoosetw.xmpp.stanza import Stanza
+
+HEADER = (
+    f"<?xml version='1.0'?><stream:stream to='{{}}' version='1.0' xmlns='{ns.CLIENT}' "
+    f"xmlns:stream='{ns.STREAM}'>"
+)
+
+
+class MemoryTransport:
+    """What the server writes is kept; nothing is ever in the way."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.written = bytearray()
+        self.queued = 0
+        self.closed = False
+        self.paused = False
+        self.tls: Any = None
+
+    def write_now(self, data: bytes) -> None:
+        """Takes what the server writes."""
+        if not self.closed:
+            self.written += data
+
+    def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
+        """The server closes the connection."""
+        self.closed = True
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The server reads no more for now."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The server reads on."""
+        self.paused = False
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:  # noqa: N802
+        """Back-pressure is not simulated."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+        """There is no TCP."""
+
+    def getPeer(self) -> IPv4Address:  # noqa: N802 - Twisted's name
+        """The client's address."""
+        return IPv4Address("TCP", self._address, 50000)
+
+
+class Connection:
+    """One connection to the server, raw: bytes out, parsed elements in."""
+
+    def __init__(self, listener: ClientListener, flush: Any, address: str = "192.0.2.1") -> None:
+        self.transport = MemoryTransport(address)
+        self._flush = flush
+        self._parser = StreamParser()
+        self._read = 0
+        self.events: list[Event] = []
+        self.protocol: ClientProtocol = listener.buildProtocol(self.transport.getPeer())
+        self.protocol.makeConnection(self.transport)  # type: ignore[arg-type]
+
+    def send(self, xml: str | bytes) -> None:
+        """Sends XML, and lets the server work until it has nothing to do."""
+        self.protocol.dataReceived(xml.encode() if isinstance(xml, str) else xml)
+        self._flush()
+
+    def open(self, domain: str = "localhost") -> None:
+        """Sends a stream header; what the server says is a new document."""
+        self._parser = StreamParser()
+        self.send(HEADER.format(domain))
+
+    def pump(self) -> None:
+        """Parses what the server has written since the last time."""
+        self._flush()
+        data = bytes(self.transport.written[self._read :])
+        self._read = len(self.transport.written)
+        for chunk in _documents(data):
+            if chunk.startswith(b"<?xml"):
+                self._parser = StreamParser()
+            self.events += self._parser.feed(chunk)
+
+    def output(self) -> bytes:
+        """All that the server has written on this connection."""
+        self._flush()
+        return bytes(self.transport.written)
+
+    def lose(self) -> None:
+        """The connection breaks."""
+        from twisted.internet.error import ConnectionLost
+        from twisted.python.failure import Failure
+
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+        self._flush()
+
+
+def _documents(data: bytes) -> list[bytes]:
+    """Cuts output at the XML declarations: each begins a new stream."""
+    parts = data.split(b"<?xml")
+    return [part for part in parts[:1] if part] + [b"<?xml" + part for part in parts[1:]]
+
+
+class Client(Connection):
+    """A logged-in client; see :meth:`mongoosetw.testing.server.ServerTestCase.connect`."""
+
+    def __init__(self, listener: ClientListener, flush: Any, jid: JID, address: str) -> None:
+        super().__init__(listener, flush, address)
+        self.jid = jid
+        stream = self.protocol.stream
+        assert stream is not None and jid.resource is not None
+        stream.authenticated(jid.bare)  # SASL has tests of its own
+        self.open(jid.domain)
+        self.send(
+            f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'>"
+            f"<resource>{jid.resource}</resource></bind></iq>"
+        )
+        self.pump()
+        self.events.clear()
+
+    @property
+    def received(self) -> list[Stanza]:
+        """All stanzas not yet taken, the oldest first."""
+        self.pump()
+        return [event for event in self.events if isinstance(event, Stanza)]
+
+    def take(self) -> Stanza:
+        """The oldest stanza not yet taken.
+
+        :raises AssertionError: there is none.
+        """
+        self.pump()
+        for index, event in enumerate(self.events):
+            if isinstance(event, StreamOpened):
+                continue
+            assert isinstance(event, Stanza), f"{self.jid} received {event}"
+            del self.events[: index + 1]
+            return event
+        raise AssertionError(f"{self.jid} received nothing")
+
+    def receives(self, xml: str) -> Stanza:
+        """Takes the oldest stanza and compares it with ``xml``.
+
+        What ``xml`` states has to be there: attributes of the stanza, and its content.
+        """
+        wanted = Stanza.parse(xml)
+        got = self.take()
+        shown = got.to_bytes().decode()
+        assert got.kind == wanted.kind, shown
+        for name in ("to", "from_", "type", "id"):
+            value = getattr(wanted, name)
+            assert not value or getattr(got, name) == value, f"{name}: {shown}"
+        assert _contains(got.element, wanted.element), f"wanted {xml}\ngot {shown}"
+        return got
+
+    def nothing(self) -> None:
+        """Asserts that no stanza has arrived."""
+        shown = [stanza.to_bytes() for stanza in self.received]
+        assert not shown, f"{self.jid} received {shown}"
+
+    def request(self, xml: str) -> Stanza:
+        """Sends an iq and takes its answer from among whatever else arrives."""
+        asked = Stanza.parse(xml)
+        self.send(xml)
+        self.pump()
+        for index, event in enumerate(self.events):
+            if isinstance(event, Stanza) and event.kind == "iq" and event.id == asked.id:
+                del self.events[index]
+                return event
+        raise AssertionError(f"{self.jid} got no answer to {xml}")
+
+
+def _contains(got: Any, wanted: Any) -> bool:
+    """Whether every child of ``wanted`` stands in ``got``, attributes and text included."""
+    for child in wanted.elements():
+        same = [e for e in got.elements() if (e.uri, e.name) == (child.uri, child.name)]
+        if not any(_matches(element, child) for element in same):
+            return False
+    return True
+
+
+def _matches(got: Any, wanted: Any) -> bool:
+    if any(got.getAttribute(k) != v for k, v in wanted.attributes.items()):
+        return False
+    if str(wanted).strip() and str(got) != str(wanted):
+        return False
+    return _contains(got, wanted)
