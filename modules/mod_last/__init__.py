@@ -1,0 +1,85 @@
+"""Last activity of accounts, uptime of the server (XEP-0012)."""
+
+import time
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+
+from modules.mod_last.store import LastStore, MemoryLastStore
+from modules.mod_last.store_sql import SCHEMA, SQLLastStore
+from mongoosetw.config.options import option
+from mongoosetw.hooks.bus import begin
+from mongoosetw.hooks.presence import UnsetPresence
+from mongoosetw.hooks.roster import IsSubscribed
+from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.module import BARE, DOMAIN, IQ, XEP, Module, on, on_iq
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.stanza import escape
+
+
+@dataclass(frozen=True)
+class LastOptions:
+    """Options of mod_last."""
+
+    backend: str = option("rdbms", choices=("rdbms", "memory"), doc="Where activity is kept.")
+
+
+class Last(Module[LastOptions]):
+    """XEP-0012: Last Activity."""
+
+    name = "mod_last"
+    options_class = LastOptions
+    xeps = (XEP(12, "2.0"),)
+    features = (ns.LAST,)
+    user_features = (ns.LAST,)
+    schema = SCHEMA
+
+    def start(self) -> None:
+        """Chooses the store."""
+        memory = self.options.backend == "memory"
+        self.store: LastStore = MemoryLastStore() if memory else SQLLastStore(self.db)
+
+    @on_iq("get", ns.LAST, "query", to=DOMAIN)
+    def uptime(self, iq: IQ) -> str:
+        """How long the server runs (XEP-0012 §5)."""
+        return _query(int(time.time() - self.host.server.started_at), "")
+
+    @on_iq("get", ns.LAST, "query", to=BARE)
+    async def last(self, iq: IQ) -> str:
+        """How long ago the account was last there; 0 while it is (XEP-0012 §4)."""
+        await self._authorise(iq)
+        if self.host.sessions.available(iq.user):
+            return _query(0, "")
+        found = await self.store.get(iq.user)
+        if found is None:
+            raise StanzaError("item-not-found")
+        return _query(max(0, int(time.time()) - found[0]), found[1])
+
+    async def _authorise(self, iq: IQ) -> None:
+        """XEP-0012 §4: only for who is subscribed to the account's presence.
+
+        :raises StanzaError: ``forbidden``.
+        """
+        if iq.from_.bare == iq.user:
+            return
+        event = IsSubscribed(iq.user, iq.from_.bare)
+        await self.host.hooks.run(event)
+        if event.subscription not in ("from", "both"):
+            raise StanzaError("forbidden")
+
+    @on(UnsetPresence)
+    def gone(self, event: UnsetPresence) -> None:
+        """Notes when a resource went, with the status that it left."""
+        pending = begin(self.store.put(event.session.bare, int(time.time()), event.status))  # type: ignore[arg-type]
+        if isinstance(pending, Deferred):
+            pending.addErrback(lambda failure: self.log.error("last_not_stored: %s", failure.value))
+
+    @on(RemoveUser)
+    async def forget(self, event: RemoveUser) -> None:
+        """An account's activity goes with it."""
+        await self.store.remove(event.user.bare)
+
+
+def _query(seconds: int, status: str) -> str:
+    return f"<query xmlns='{ns.LAST}' seconds='{seconds}'>{escape(status)}</query>"
