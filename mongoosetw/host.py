@@ -15,6 +15,7 @@ from mongoosetw.hooks.bus import STOP, HookBus, HookFailed, begin
 from mongoosetw.hooks.c2s import IQCallback, SessionLike
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
+from mongoosetw.server_metrics import count_events, host_metrics
 from mongoosetw.sessions import SessionRegistry
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID
@@ -47,6 +48,11 @@ class Host:
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
         self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
         self._last_request = 0
+        self.metrics = host_metrics(config.name)
+        count_events(self.hooks, config.name)
+        m = self.metrics
+        self.received = {"message": m.messages_in, "presence": m.presences_in, "iq": m.iqs_in}
+        self.sent = {"message": m.messages_out, "presence": m.presences_out, "iq": m.iqs_out}
 
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""

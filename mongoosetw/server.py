@@ -1,6 +1,7 @@
 """The server: configuration, database, hosts and listeners, and nothing global beside it."""
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,6 +53,7 @@ class Server:
         self.clock = clock
         self.started_at = time.time()
         self.data_dir = config.general.data_dir
+        self.secret = secrets.token_bytes(32)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
         self.router = Router(self.hooks)

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -14,12 +15,12 @@ from twisted.python import usage
 from mongoosetw import logs
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.config.load import Config, load
-from mongoosetw.config.schema import ListenHTTP
 from mongoosetw.control import ControlService
 from mongoosetw.control_commands import server_control
-from mongoosetw.http.metrics import metrics_site
+from mongoosetw.http.listener import http_service
 from mongoosetw.loading import LoadError, options_of
 from mongoosetw.server import Server
+from mongoosetw.server_metrics import expose
 from mongoosetw.storage.database import Database, DatabaseUnavailable
 from mongoosetw.storage.migrate import SchemaRefused
 
@@ -43,6 +44,7 @@ class NodeService(Service):
         self._path = path
         self._server: Server | None = None
         self._ports: list[Any] = []
+        self._hide: Callable[[], None] = lambda: None
         self._control: ControlService | None = None
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
@@ -67,21 +69,15 @@ class NodeService(Service):
         await server.start()
         server.listen(self._reactor)
         for options in config.listen.http:
-            self._listen_http(options)
+            service = http_service(self._reactor, options)
+            service.startService()
+            self._ports.append(service)
+        self._hide = expose(server)
         control = server_control(server, self._reactor.callLater)
         self._control = ControlService(self._reactor, control, socket_path(config))
         self._control.startService()
         signal.signal(signal.SIGHUP, self._hang_up)
         self._announce(config)
-
-    def _listen_http(self, options: ListenHTTP) -> None:
-        paths = [handler.path for handler in options.handlers.mongoose_prometheus_handler]
-        site = metrics_site(path=paths[0] if paths else "/metrics")
-        self._ports.append(
-            self._reactor.listenTCP(
-                options.port, site, backlog=options.backlog, interface=options.ip_address
-            )
-        )
 
     def _announce(self, config: Config) -> None:
         ports = ", ".join(f"{o.ip_address}:{o.port}" for o in config.listen.c2s)
@@ -120,8 +116,9 @@ class NodeService(Service):
     async def _stop(self) -> None:
         if self._control is not None:
             self._control.stopService()
-        for port in self._ports:
-            await port.stopListening()
+        self._hide()
+        for service in self._ports:
+            await service.stopService()
         if self._server is not None:
             await self._server.shut_down()
 
@@ -148,9 +145,11 @@ def makeService(options: Options) -> MultiService:  # noqa: N802 - Twisted's nam
     except (ConfigErrors, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
-    logs.configure(
-        config.general.loglevel, json_lines=config.general.log_format == "json"
+    observer = logs.configure(
+        config.general.loglevel,
+        json_lines=config.general.log_format == "json",
+        logfile=logs.twistd_logfile(options.parent),
     )
-    service = MultiService()
+    service = logs.LoggedService(observer)
     NodeService(reactor, config, path).setServiceParent(service)
     return service

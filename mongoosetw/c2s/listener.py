@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 class ClientProtocol(protocol.Protocol):
     """Hands what Twisted tells of a connection to its stream."""
 
-    __slots__ = ("stream",)
     factory: "ClientListener"
     transport: Any
     stream: ClientStream | None = None

@@ -11,6 +11,7 @@ from mongoosetw.net import tls
 from mongoosetw.xmpp import ns, sasl
 from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.negotiation import sasl_failure
+from mongoosetw.xmpp.sasl.external import External
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.c2s.stream import ClientStream
@@ -42,6 +43,8 @@ def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
     context = sasl.SaslContext(
         domain=host.domain,
         secure=stream.secure,
+        secret=host.server.secret,
+        iterations=host.config.auth.password.scram_iterations,
         allow_plain_without_tls=stream.listener.options.allow_plain_without_tls,
     )
     connection = stream.tls_connection
@@ -124,6 +127,10 @@ class Login:
 
     async def _succeed(self, step: sasl.Success) -> None:
         user = JID.of(step.username, self._host.domain)
+        external = isinstance(self._mechanism, External)
+        if external and not await self._host.accounts.exists(user):
+            await self._fail(sasl.Failure("not-authorized", "no such account"), step.username)
+            return
         if not self._host.access.allows(self._stream.listener.options.access, user):
             await self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
             return
@@ -134,6 +141,7 @@ class Login:
 
     async def _fail(self, step: sasl.Failure, username: str) -> None:
         server = self._host.server
+        self._host.metrics.auth_failed.inc()
         throttle = self._stream.listener.throttle
         throttle.failed(username, self._stream.address, server.clock.seconds())
         self._stream.login_failed(sasl_failure(step.condition, step.text), username)

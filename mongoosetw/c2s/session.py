@@ -95,6 +95,7 @@ class Session:
         if claimed is not None and claimed != self.jid and claimed != self.bare:
             raise StreamError("invalid-from")
         stanza.stamp(self._head(stanza.kind), self.jid)
+        self.host.received[stanza.kind].inc()
         hooks = self.host.hooks
         try:
             if hooks.handled(UserSendPacket):
@@ -181,6 +182,7 @@ class Session:
 
     def send(self, stanza: Stanza) -> None:
         """Writes a stanza to the client, unless a module holds it back."""
+        self.host.sent[stanza.kind].inc()
         data = stanza.to_bytes()
         hooks = self.host.hooks
         if hooks.handled(PresendStanza) and hooks.fire(PresendStanza(self, data, stanza)) is STOP:

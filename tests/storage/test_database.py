@@ -1,0 +1,170 @@
+"""The database: calls, savepoints, schema versions, generic stores; SQLite and PostgreSQL."""
+
+import os
+import time
+
+from sqlalchemy import Column, Connection, String, Table, insert, select, text
+from twisted.internet import defer
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from mongoosetw.storage import migrate
+from mongoosetw.storage.database import Database, DatabaseUnavailable
+from mongoosetw.storage.engine import postgresql_engine, sqlite_engine
+from mongoosetw.storage.keyvalue import SCHEMA, open_keyvalue, open_map
+from mongoosetw.storage.schema import Schema, Step, metadata
+
+NAMES = Table("test_names", metadata, Column("name", String(50), primary_key=True))
+NAMES_SCHEMA = Schema("test_names", 1, (NAMES,))
+
+
+class InlineTests(SynchronousTestCase):
+    """The database without threads."""
+
+    def setUp(self) -> None:
+        """A database in memory, with the test's table."""
+        self.db = Database.in_memory()
+        self.addCleanup(self.db.close)
+        self.successResultOf(self.db.ensure(NAMES_SCHEMA))
+        self.successResultOf(self.db.ensure(SCHEMA))
+
+    def names(self) -> list[str]:
+        """What is stored."""
+        return self.successResultOf(
+            self.db.read("names", lambda c: list(c.execute(select(NAMES.c.name)).scalars()))
+        )
+
+    def test_write_and_read(self) -> None:
+        """What a call writes, a later one reads."""
+        self.successResultOf(self.db.run("add", lambda c: add(c, "a")))
+        self.assertEqual(self.names(), ["a"])
+
+    def test_failed_call_is_undone(self) -> None:
+        """A call that raises leaves nothing behind, and the error reaches its caller."""
+
+        def work(connection: Connection) -> None:
+            add(connection, "a")
+            raise ValueError("no")
+
+        self.failureResultOf(self.db.run("fail", work), ValueError)
+        self.assertEqual(self.names(), [])
+
+    def test_cursor_must_not_leak(self) -> None:
+        """A call that returns a cursor fails with TypeError."""
+        self.failureResultOf(self.db.read("leak", lambda c: c.execute(select(NAMES))), TypeError)
+
+    def test_map(self) -> None:
+        """A map store keeps JSON values by owner and name."""
+        store = open_map(self.db, "m", "s", "localhost")
+
+        async def story() -> tuple[object, ...]:
+            await store.set("a", "x", [1])
+            await store.set("a", "x", {"y": 2})
+            await store.set("b", "x", 3)
+            found = await store.get("a", "x"), await store.items("b")
+            return (*found, await store.delete("a", "x"), await store.get("a", "x"))
+
+        result = self.successResultOf(defer.Deferred.fromCoroutine(story()))
+        self.assertEqual(result, ({"y": 2}, {"x": 3}, True, None))
+
+    def test_keyvalue_is_apart_by_host(self) -> None:
+        """Two hosts do not see one another's values."""
+        here = open_keyvalue(self.db, "m", "s", "here")
+        there = open_keyvalue(self.db, "m", "s", "there")
+
+        async def story() -> tuple[object, object]:
+            await here.set("a", 1)
+            return await here.get("a"), await there.get("a")
+
+        self.assertEqual(
+            self.successResultOf(defer.Deferred.fromCoroutine(story())), (1, None)
+        )
+
+    def test_newer_schema_is_refused(self) -> None:
+        """Tables newer than the program stop it, in words."""
+        newer = Schema("test_names", 2, (NAMES,), {2: Step()})
+        self.successResultOf(self.db.ensure(newer))
+        with self.assertRaisesRegex(migrate.SchemaRefused, "newer"):
+            self.db.ensure(NAMES_SCHEMA)
+
+    def test_upgrade(self) -> None:
+        """SQLite tables are upgraded step by step when they are needed."""
+        step = Step(sqlite=("ALTER TABLE test_names ADD COLUMN age INTEGER",))
+        self.successResultOf(self.db.ensure(Schema("test_names", 2, (NAMES,), {2: step})))
+        self.successResultOf(
+            self.db.run("use", lambda c: c.execute(text("SELECT age FROM test_names")).all())
+        )
+
+
+def add(connection: Connection, name: str) -> None:
+    """Stores a name."""
+    connection.execute(insert(NAMES), {"name": name})
+
+
+class LaneTests(SynchronousTestCase):
+    """The database with its threads; calls from the reactor are collected by the test."""
+
+    def database(self) -> Database:
+        """A database in a file."""
+        return self.watched(Database(sqlite_engine(self.mktemp()), self.from_thread))
+
+    def watched(self, db: Database) -> Database:
+        """Has the table made, and everything closed at the end."""
+        with db.engine.connect() as connection:
+            migrate.ensure(connection, NAMES_SCHEMA)
+        self.addCleanup(db._close)
+        return db
+
+    def setUp(self) -> None:
+        """Collects what the threads want done in the reactor's."""
+        self.calls: list[tuple[object, ...]] = []
+
+    def from_thread(self, function: object, *args: object) -> None:
+        """``reactor.callFromThread``."""
+        self.calls.append((function, *args))
+
+    def wait(self, deferreds: "list[defer.Deferred[object]]") -> list[object]:
+        """The results, when all have come."""
+        results: list[object] = []
+        for deferred in deferreds:
+            deferred.addBoth(results.append)
+        until = time.monotonic() + 30
+        while len(results) < len(deferreds) and time.monotonic() < until:
+            while self.calls:
+                function, *args = self.calls.pop(0)
+                function(*args)  # type: ignore[operator]
+            time.sleep(0.001)
+        return results
+
+    def test_one_failure_does_not_spoil_the_others(self) -> None:
+        """Calls that share a transaction fail alone."""
+        self.check_isolation(self.database())
+
+    def check_isolation(self, db: Database) -> None:
+        """Many writes at once, of which one is a duplicate."""
+        names = [str(n) for n in range(50)] + ["7"]
+        results = self.wait(
+            [db.run("add", lambda c, name=name: add(c, name)) for name in names]  # type: ignore[misc]
+        )
+        self.assertEqual(sum(isinstance(result, Failure) for result in results), 1)
+        count = self.wait([db.read("count", lambda c: len(c.execute(select(NAMES)).all()))])
+        self.assertEqual(count, [50])
+
+    def test_postgresql(self) -> None:
+        """PostgreSQL keeps the same contract."""
+        url = os.environ.get("MONGOOSETW_TEST_PG")
+        if not url:
+            raise SkipTest("MONGOOSETW_TEST_PG names no database")
+        engine = postgresql_engine(url)
+        with engine.connect() as connection, connection.begin():
+            metadata.drop_all(connection)
+        self.check_isolation(self.watched(Database(engine, self.from_thread, lanes=1)))
+
+    def test_unreachable(self) -> None:
+        """Without a database every call fails with DatabaseUnavailable."""
+        engine = postgresql_engine("postgresql+psycopg2://x@127.0.0.1:1/x")
+        db = Database(engine, self.from_thread, lanes=2)
+        self.addCleanup(db._close)
+        (result,) = self.wait([db.read("any", lambda c: 1)])
+        assert isinstance(result, Failure)
+        self.assertTrue(result.check(DatabaseUnavailable))
