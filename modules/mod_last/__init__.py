@@ -71,7 +71,7 @@ class Last(Module[LastOptions]):
     @on(UnsetPresence)
     def gone(self, event: UnsetPresence) -> None:
         """Notes when a resource went, with the status that it left."""
-        pending = begin(self.store.put(event.session.bare, int(time.time()), event.status))  # type: ignore[arg-type]
+        pending = begin(self.store.put(event.session.bare, int(time.time()), event.status))
         if isinstance(pending, Deferred):
             pending.addErrback(lambda failure: self.log.error("last_not_stored: %s", failure.value))
 

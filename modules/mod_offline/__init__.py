@@ -111,7 +111,7 @@ class Offline(Module[OfflineOptions]):
     @every(3600.0)
     def sweep(self) -> None:
         """Removes what has expired."""
-        begin(self.store.remove_expired(_now()))  # type: ignore[arg-type]
+        begin(self.store.remove_expired(_now()))
 
 
 def _now() -> int:
