@@ -62,5 +62,5 @@ def deliver_presence(host: "Host", stanza: Stanza) -> None:
     if to.is_bare:
         for session in host.sessions.available(to):
             session.deliver(stanza)
-    elif (session := host.sessions.get(to)) is not None:
-        session.deliver(stanza)
+    elif (found := host.sessions.get(to)) is not None:
+        found.deliver(stanza)

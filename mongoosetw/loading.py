@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from mongoosetw.config.load import ModuleConfig
 from mongoosetw.module import HookDeclaration, IQDeclaration, JobDeclaration, Module
@@ -144,11 +145,11 @@ def _start_job(module: Module[Any], interval: float | str, method: Any) -> None:
     job.clock = module.clock
     module.jobs.append(job)
     running = job.start(float(seconds), now=False)
-    running.addErrback(
-        lambda failure: logger.error(
-            "job_failed module=%s", module.name, exc_info=(failure.type, failure.value, failure.tb)
-        )
-    )
+
+    def failed(failure: Failure) -> None:
+        logger.error("job_failed module=%s", module.name, exc_info=failure.value)
+
+    running.addErrback(failed)
 
 
 async def stop_modules(host: "Host", names: Iterable[str] | None = None) -> None:

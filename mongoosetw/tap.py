@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Options(usage.Options):
     """Command line of ``twistd mongoose``."""
 
-    optParameters = [  # noqa: RUF012 - Twisted's name and form
+    optParameters = [
         ["config", "c", "mongoosetw.toml", "Configuration file."],
     ]
 
@@ -47,7 +47,7 @@ class NodeService(Service):
         self._hide: Callable[[], None] = lambda: None
         self._control: ControlService | None = None
 
-    def startService(self) -> None:  # noqa: N802 - Twisted's name
+    def startService(self) -> None:
         """Starts the node when the reactor runs."""
         super().startService()
         self._reactor.callWhenRunning(self._run)
@@ -108,7 +108,7 @@ class NodeService(Service):
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.stop()
 
-    def stopService(self) -> "defer.Deferred[Any]":  # noqa: N802 - Twisted's name
+    def stopService(self) -> "defer.Deferred[Any]":
         """Stops the node; the reactor waits for it."""
         super().stopService()
         return defer.Deferred.fromCoroutine(self._stop())
@@ -135,7 +135,7 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def makeService(options: Options) -> MultiService:  # noqa: N802 - Twisted's name
+def makeService(options: Options) -> MultiService:
     """Builds the service; a bad configuration ends the process with status 1."""
     from twisted.internet import reactor
 
@@ -148,7 +148,7 @@ def makeService(options: Options) -> MultiService:  # noqa: N802 - Twisted's nam
     observer = logs.configure(
         config.general.loglevel,
         json_lines=config.general.log_format == "json",
-        logfile=logs.twistd_logfile(options.parent),
+        logfile=logs.twistd_logfile(options.parent or {}),
     )
     service = logs.LoggedService(observer)
     NodeService(reactor, config, path).setServiceParent(service)

@@ -25,7 +25,8 @@ class DeliveryTests(ServerTestCase):
     def test_full_jid(self) -> None:
         """A message to a full JID reaches that resource alone, from the sender's full JID."""
         self.romeo.send("<message to='juliet@localhost/phone'><body>hi &amp;</body></message>")
-        got = self.phone.receives("<message from='romeo@localhost/a'><body>hi &amp;</body></message>")
+        wanted = "<message from='romeo@localhost/a'><body>hi &amp;</body></message>"
+        got = self.phone.receives(wanted)
         self.assertEqual(got.body, "hi &")
         self.laptop.nothing()
 

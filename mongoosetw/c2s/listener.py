@@ -31,7 +31,7 @@ class ClientProtocol(protocol.Protocol):
     transport: Any
     stream: ClientStream | None = None
 
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionMade(self) -> None:
         """A client has connected."""
         self.transport.setTcpNoDelay(True)
         address = self.transport.getPeer().host
@@ -46,12 +46,12 @@ class ClientProtocol(protocol.Protocol):
             self.factory.start_tls(self.transport)
             self.stream.secure = True
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         """Bytes have arrived."""
         if self.stream is not None:
             self.stream.data_received(data)
 
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:  # noqa: N802
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """The connection is gone."""
         if self.stream is not None:
             self.factory.connections.release(self.stream.address)
@@ -68,20 +68,19 @@ class _Congestion:
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:
         self._stream.congested()
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         self._stream.drained()
 
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProducing(self) -> None:
         self._stream.drained()
 
 
 class ClientListener(protocol.Factory):
     """One ``[[listen.c2s]]``."""
 
-    protocol = ClientProtocol
     noisy = False
 
     def __init__(self, server: "Server", options: ListenC2S) -> None:
@@ -117,7 +116,9 @@ class ClientListener(protocol.Factory):
         """Whether TLS comes first (XEP-0368)."""
         return self.options.tls is not None and self.options.tls.mode == "tls"
 
-    def buildProtocol(self, addr: IAddress) -> ClientProtocol:  # noqa: N802 - Twisted's name
+    def buildProtocol(  # type: ignore[override]  # Twisted's stub asks for more than it uses
+        self, addr: IAddress | None
+    ) -> ClientProtocol:
         """A connection was accepted."""
         connection = ClientProtocol()
         connection.factory = self

@@ -53,15 +53,19 @@ class ClientStream:
     """One connection of a client, from its first byte to its last."""
 
     __slots__ = (
+        "__weakref__",
         "_congested",
         "_error",
+        "_held",
         "_login",
         "_offered",
         "_out",
         "_paused_by",
+        "_pending",
         "_queue",
         "_state_data",
         "_timeout",
+        "_waiting",
         "address",
         "failures",
         "host",
@@ -73,10 +77,6 @@ class ClientStream:
         "state_",
         "transport",
         "user",
-        "_waiting",
-        "_held",
-        "_pending",
-        "__weakref__",
     )
 
     def __init__(self, listener: "ClientListener", transport: Any, address: str) -> None:
@@ -220,7 +220,8 @@ class ClientStream:
     def _handle_stanza(self, stanza: Stanza) -> Deferred[None] | None:
         assert self.session is not None
         if stanza.kind == "iq" and (is_bind(stanza) or is_session(stanza)):
-            return self._answer_setup(stanza)
+            self._answer_setup(stanza)
+            return None
         return self.session.receive(stanza)
 
     def _answer_setup(self, stanza: Stanza) -> None:

@@ -22,7 +22,6 @@ class SessionLike(Protocol):
     host: "Host"
     priority: int | None
     presence: Stanza | None
-    state: dict[str, Any]
     secure: bool
     address: str
     opened_at: float
@@ -30,6 +29,8 @@ class SessionLike(Protocol):
 
     @property
     def available(self) -> bool: ...
+    @property
+    def state(self) -> dict[str, Any]: ...
     def send(self, stanza: Stanza) -> None: ...
     def send_bytes(self, data: bytes) -> None: ...
     def deliver(self, stanza: Stanza) -> None: ...
@@ -42,8 +43,9 @@ class StreamLike(Protocol):
 
     address: str
     secure: bool
-    state: dict[str, Any]
 
+    @property
+    def state(self) -> dict[str, Any]: ...
     def send_bytes(self, data: bytes) -> None: ...
 
 

@@ -5,7 +5,7 @@ kernel does not take goes Twisted's ordinary way. TLS reads and writes the socke
 OpenSSL, without memory buffers between: fewer copies, and half the memory of a connection.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import main, tcp
@@ -33,7 +33,7 @@ class StreamTransport(tcp.Server):
     @property
     def queued(self) -> int:
         """Bytes that wait for the peer to read."""
-        return len(self.dataBuffer) - self.offset + cast(int, self._tempDataLen)
+        return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     def start_tls(self, context: SSL.Context) -> None:
         """Speaks TLS from now on; what was written before has left in the clear."""
@@ -45,7 +45,7 @@ class StreamTransport(tcp.Server):
         """The TLS connection, if there is one."""
         return self._tls
 
-    def doRead(self) -> Any:  # noqa: N802 - Twisted's name
+    def doRead(self) -> Any:
         """Reads what has arrived."""
         if self._tls is None:
             return super().doRead()
@@ -59,10 +59,10 @@ class StreamTransport(tcp.Server):
             return main.CONNECTION_LOST
         return self.protocol.dataReceived(data)
 
-    def writeSomeData(self, data: bytes | memoryview) -> Any:  # noqa: N802 - Twisted's name
+    def writeSomeData(self, data: bytes | memoryview) -> Any:
         """Writes as much as the kernel takes; returns its length, or the error."""
         if self._tls is None:
-            return super().writeSomeData(data)
+            return super().writeSomeData(data)  # type: ignore[arg-type]  # buffers, too
         try:
             return self._tls.send(bytes(data[:131_072]))
         except (SSL.WantReadError, SSL.WantWriteError):
@@ -70,7 +70,7 @@ class StreamTransport(tcp.Server):
         except SSL.Error:
             return main.CONNECTION_LOST
 
-    def _postLoseConnection(self) -> Any:  # noqa: N802 - Twisted's name
+    def _postLoseConnection(self) -> Any:
         self._close_tls()
         return super()._postLoseConnection()
 
@@ -81,7 +81,7 @@ class StreamTransport(tcp.Server):
             except SSL.Error:
                 pass  # the peer is gone: nobody is left to be told
 
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
+    def connectionLost(self, reason: Failure) -> None:
         """Releases the socket and tells the protocol."""
         self._tls = None
         super().connectionLost(reason)

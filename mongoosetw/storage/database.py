@@ -90,7 +90,8 @@ class Database:
         """
         if self._inline is not None:
             self._inline.rollback()
-            return succeed(migrate.ensure(self._inline, schema))
+            migrate.ensure(self._inline, schema)
+            return succeed(None)
         return deferToThread(self._ensure, schema)
 
     def _ensure(self, schema: Schema) -> None:
@@ -101,7 +102,8 @@ class Database:
         """Finishes what is queued and closes all connections."""
         if self._inline is not None:
             self._inline.close()
-            return succeed(self.engine.dispose())
+            self.engine.dispose()
+            return succeed(None)
         return deferToThread(self._close)
 
     def _close(self) -> None:

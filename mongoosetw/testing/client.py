@@ -32,25 +32,25 @@ class MemoryTransport:
         if not self.closed:
             self.written += data
 
-    def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
+    def loseConnection(self) -> None:
         """The server closes the connection."""
         self.closed = True
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:
         """The server reads no more for now."""
         self.paused = True
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         """The server reads on."""
         self.paused = False
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:  # noqa: N802
+    def registerProducer(self, producer: object, streaming: bool) -> None:
         """Back-pressure is not simulated."""
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+    def setTcpNoDelay(self, enabled: bool) -> None:
         """There is no TCP."""
 
-    def getPeer(self) -> IPv4Address:  # noqa: N802 - Twisted's name
+    def getPeer(self) -> IPv4Address:
         """The client's address."""
         return IPv4Address("TCP", self._address, 50000)
 
@@ -65,7 +65,7 @@ class Connection:
         self._read = 0
         self.events: list[Event] = []
         self.protocol: ClientProtocol = listener.buildProtocol(self.transport.getPeer())
-        self.protocol.makeConnection(self.transport)  # type: ignore[arg-type]
+        self.protocol.makeConnection(self.transport)
 
     def send(self, xml: str | bytes) -> None:
         """Sends XML, and lets the server work until it has nothing to do."""

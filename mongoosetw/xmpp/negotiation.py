@@ -99,8 +99,9 @@ def mechanisms(names: Iterable[str], bindings: Iterable[str]) -> bytes:
     """The SASL feature (RFC 6120 §6.4.1), with XEP-0440's types of channel binding."""
     offered = "".join(f"<mechanism>{name}</mechanism>" for name in names)
     types = "".join(f"<channel-binding type='{name}'/>" for name in bindings)
-    announced = f"<sasl-channel-binding xmlns='{ns.CHANNEL_BINDING}'>{types}</sasl-channel-binding>"
-    return f"<mechanisms xmlns='{ns.SASL}'>{offered}</mechanisms>{announced if types else ''}".encode()
+    if types:
+        types = f"<sasl-channel-binding xmlns='{ns.CHANNEL_BINDING}'>{types}</sasl-channel-binding>"
+    return f"<mechanisms xmlns='{ns.SASL}'>{offered}</mechanisms>{types}".encode()
 
 
 def sasl_failure(condition: str, text: str = "") -> bytes:

@@ -94,8 +94,20 @@ class _Expat:
     """One expat parser and its place in the stream that has borrowed it."""
 
     __slots__ = (
-        "attributes", "children", "data", "depth", "events", "fed", "last_end", "limits",
-        "namespaces", "offset", "parser", "start", "content", "top",
+        "attributes",
+        "children",
+        "content",
+        "data",
+        "depth",
+        "events",
+        "fed",
+        "last_end",
+        "limits",
+        "namespaces",
+        "offset",
+        "parser",
+        "start",
+        "top",
     )  # fmt: skip
 
     def __init__(self) -> None:

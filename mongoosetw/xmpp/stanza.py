@@ -45,8 +45,18 @@ class Stanza:
     """
 
     __slots__ = (
-        "kind", "to", "from_", "type", "id", "lang",
-        "_children", "_inner", "_raw", "_span", "_element", "_xml",
+        "_children",
+        "_element",
+        "_inner",
+        "_raw",
+        "_span",
+        "_xml",
+        "from_",
+        "id",
+        "kind",
+        "lang",
+        "to",
+        "type",
     )  # fmt: skip
 
     def __init__(
