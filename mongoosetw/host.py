@@ -1,6 +1,7 @@
 """A host: one served domain with its hooks, iq handlers, modules and sessions."""
 
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -70,6 +71,12 @@ class Host:
         pending = self.router.route(stanza)
         if pending is not None:
             pending.addErrback(_log_lost)
+
+    def in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs what nobody waits for; a failure is logged."""
+        outcome = begin(coroutine)
+        if isinstance(outcome, Deferred):
+            outcome.addErrback(_log_lost)
 
     def receive(self, stanza: Stanza) -> Deferred[None] | None:
         """Delivers a stanza for this domain, filtered; errors are bounced."""

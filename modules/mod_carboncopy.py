@@ -1,0 +1,121 @@
+"""XEP-0280: Message Carbons. A user's other devices see what one of them sends and receives."""
+
+from mongoosetw.delivery import most_available
+from mongoosetw.hooks.bus import Order, Outcome
+from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceiveMessage, UserSendMessage
+from mongoosetw.host import Host
+from mongoosetw.module import BARE, IQ, XEP, Module, NoOptions, on, on_iq
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+
+_PRIVATE = (ns.CARBONS, "private")
+_NO_COPY = (ns.HINTS, "no-copy")
+_WRAPPED = {(ns.CARBONS, "sent"), (ns.CARBONS, "received")}
+_BODY = (ns.CLIENT, "body")
+_PAYLOADS = frozenset({ns.CHATSTATES, "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
+_MUC_USER = ("http://jabber.org/protocol/muc#user", "x")
+
+
+def eligible(stanza: Stanza) -> bool:
+    """Whether a message is copied (XEP-0280 §6.1)."""
+    children = stanza.children
+    if _PRIVATE in children or _NO_COPY in children or not _WRAPPED.isdisjoint(children):
+        return False
+    if stanza.type == "chat":
+        return _MUC_USER not in children
+    if stanza.type in ("", "normal"):
+        return _BODY in children or any(namespace in _PAYLOADS for namespace, _ in children)
+    return stanza.type == "error"
+
+
+class Carbons(Module[NoOptions]):
+    """XEP-0280: Message Carbons."""
+
+    name = "mod_carboncopy"
+    xeps = (XEP(280, "1.0.1"),)
+    features = (ns.CARBONS, "urn:xmpp:carbons:rules:0")
+
+    def __init__(self, host: Host, options: NoOptions) -> None:
+        super().__init__(host, options)
+        self._enabled: dict[JID, tuple[SessionLike, ...]] = {}
+
+    @on_iq("set", ns.CARBONS, "enable", to=BARE)
+    def enable(self, iq: IQ) -> None:
+        """§4: this resource wants copies."""
+        session = _own_session(iq)
+        self._forget(session)
+        self._enabled[session.bare] = (*self._enabled.get(session.bare, ()), session)
+
+    @on_iq("set", ns.CARBONS, "disable", to=BARE)
+    def disable(self, iq: IQ) -> None:
+        """§5: it does not any more."""
+        self._forget(_own_session(iq))
+
+    @on(SessionClosed)
+    def closed(self, event: SessionClosed) -> None:
+        """A session that is gone gets no copies."""
+        self._forget(event.session)
+
+    def _forget(self, session: SessionLike) -> None:
+        others = tuple(s for s in self._enabled.get(session.bare, ()) if s is not session)
+        if others:
+            self._enabled[session.bare] = others
+        else:
+            self._enabled.pop(session.bare, None)
+
+    @on(UserSendMessage, Order.COPY)
+    def sent(self, event: UserSendMessage) -> Outcome:
+        """§8: the sender's other resources get a copy."""
+        enabled = self._enabled.get(event.session.bare)
+        if enabled is not None and eligible(event.stanza):
+            if event.stanza.to is None or event.stanza.to.bare != event.session.bare:
+                self._copy("sent", event.stanza, event.session, enabled)
+        return None
+
+    @on(UserReceiveMessage, Order.COPY)
+    def received(self, event: UserReceiveMessage) -> Outcome:
+        """§7: the recipient's other resources get a copy, each one at most."""
+        session, stanza = event.session, event.stanza
+        enabled = self._enabled.get(session.bare)
+        if enabled is None or stanza.to is None or not eligible(stanza):
+            return None
+        others = enabled
+        if self.host.sessions.get(stanza.to) is None:
+            # Addressed to the account: these get the message itself (RFC 6121 §8.5.2.1.1),
+            # and the first of them is the one that copies are made for.
+            able = [s for s in self.host.sessions.of(session.bare) if s.available]
+            original = most_available([s for s in able if (s.priority or 0) >= 0])
+            if original and original[0] is not session:
+                return None
+            others = tuple(s for s in enabled if s not in original)
+        self._copy("received", stanza, session, others)
+        return None
+
+    def _copy(
+        self,
+        direction: str,
+        stanza: Stanza,
+        session: SessionLike,
+        others: tuple[SessionLike, ...],
+    ) -> None:
+        inner = b"<%b xmlns='%b'><forwarded xmlns='%b'>%b</forwarded></%b>" % (
+            direction.encode(),
+            ns.CARBONS.encode(),
+            ns.FORWARD.encode(),
+            stanza.forwarded(),
+            direction.encode(),
+        )
+        for other in others:
+            if other is not session:
+                copy = Stanza.make(
+                    "message", from_=session.bare, to=other.jid, type=stanza.type, inner=inner
+                )
+                other.send(copy)
+
+
+def _own_session(iq: IQ) -> SessionLike:
+    if iq.session is None or iq.user != iq.from_.bare:
+        raise StanzaError("forbidden")
+    return iq.session

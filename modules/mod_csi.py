@@ -1,0 +1,120 @@
+"""XEP-0352: Client State Indication. What an inactive client need not see now is held back."""
+
+from dataclasses import dataclass, field
+
+from mongoosetw.config.options import Infinity, option
+from mongoosetw.hooks.bus import STOP, Order, Outcome
+from mongoosetw.hooks.c2s import (
+    PresendStanza,
+    SessionClosed,
+    SessionLike,
+    StreamFeatures,
+    UserSendNonza,
+)
+from mongoosetw.host import Host
+from mongoosetw.metrics import Counter
+from mongoosetw.module import XEP, Module, on
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.stanza import Stanza
+
+_FEATURE = f"<csi xmlns='{ns.CSI}'/>".encode()
+_ACTIVE = (ns.CSI, "active")
+_INACTIVE = (ns.CSI, "inactive")
+
+
+@dataclass(frozen=True)
+class CSIOptions:
+    """Options of mod_csi."""
+
+    buffer_max: int | Infinity = option(
+        20, minimum=1, doc="Stanzas that are held back for an inactive client."
+    )
+
+
+@dataclass(slots=True)
+class Held:
+    """What is held back for one client, in its order; presence by sender, the newest only."""
+
+    stanzas: dict[str, bytes] = field(default_factory=dict)
+    count: int = 0
+
+
+def can_wait(stanza: Stanza) -> bool:
+    """Whether an inactive client can do without a stanza for now (XEP-0352 §1)."""
+    if stanza.kind == "presence":
+        return stanza.type in ("", "unavailable")
+    return (
+        stanza.kind == "message"
+        and bool(stanza.children)
+        and all(namespace == ns.CHATSTATES for namespace, _ in stanza.children)
+    )
+
+
+class CSI(Module[CSIOptions]):
+    """XEP-0352: Client State Indication."""
+
+    name = "mod_csi"
+    options_class = CSIOptions
+    xeps = (XEP(352, "1.0"),)
+    active_count = Counter("mod_csi_active_count", "Clients that became active")
+    inactive_count = Counter("mod_csi_inactive_count", "Clients that became inactive")
+
+    def __init__(self, host: Host, options: CSIOptions) -> None:
+        super().__init__(host, options)
+        self._held: dict[SessionLike, Held] = {}
+
+    @on(StreamFeatures, Order.STORE)
+    def announce(self, event: StreamFeatures) -> None:
+        """§3: announces the feature to clients that have logged in."""
+        if event.authenticated:
+            event.features.append(_FEATURE)
+
+    @on(UserSendNonza, Order.DEFAULT)
+    def state_changed(self, event: UserSendNonza) -> Outcome:
+        """§4: the client says whether somebody looks at it."""
+        session = event.session
+        if event.name == _INACTIVE:
+            self.inactive_count.inc()
+            self._held.setdefault(session, Held())
+            return STOP
+        if event.name != _ACTIVE:
+            return None
+        self.active_count.inc()
+        held = self._held.pop(session, None)
+        if held is not None:
+            session.send_bytes(b"".join(held.stanzas.values()))
+        return STOP
+
+    @on(PresendStanza, Order.CHANGE)
+    def presend(self, event: PresendStanza) -> Outcome:
+        """Holds back what can wait; anything else takes what was held along, in order."""
+        if not self._held:
+            return None
+        held = self._held.get(event.session)
+        if held is None:
+            return None
+        if can_wait(event.stanza):
+            held.count += 1
+            stanza = event.stanza
+            key = str(stanza.from_) if stanza.kind == "presence" else f"#{held.count}"
+            held.stanzas.pop(key, None)
+            held.stanzas[key] = event.data
+            if len(held.stanzas) < self.options.buffer_max:
+                return STOP
+            event.session.send_bytes(b"".join(held.stanzas.values()))
+            held.stanzas.clear()
+            return STOP
+        event.session.send_bytes(b"".join(held.stanzas.values()))
+        held.stanzas.clear()
+        return None
+
+    @on(SessionClosed)
+    def closed(self, event: SessionClosed) -> None:
+        """Forgets a client that is gone; all that was held is presence and chat states."""
+        self._held.pop(event.session, None)
+
+    def stop(self) -> None:
+        """Hands out all that is held."""
+        for session, held in self._held.items():
+            session.send_bytes(b"".join(held.stanzas.values()))
+        self._held.clear()

@@ -1,0 +1,312 @@
+"""The roster module: requests, pushes, and the subscription stanzas in both directions."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from twisted.words.xish import domish
+
+from modules.mod_roster import rules
+from modules.mod_roster.rules import NONE
+from modules.mod_roster.store import SCHEMA, Item, RosterStore
+from mongoosetw.config.options import option
+from mongoosetw.hooks.bus import STOP, Order, Outcome
+from mongoosetw.hooks.c2s import OpenSession, StreamFeatures, UserSendPresence
+from mongoosetw.hooks.presence import UserAvailable
+from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, SubscriptionLists
+from mongoosetw.hooks.routing import FilterLocalPacket
+from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.host import Host
+from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.stanza import Stanza, escape
+
+SUBSCRIPTION_TYPES = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
+_CACHED_USERS = 20_000
+_LONGEST_NAME = 1023
+
+
+@dataclass(frozen=True)
+class RosterOptions:
+    """Options of mod_roster."""
+
+    versioning: bool = option(False, doc="Offer roster versioning (RFC 6121 §2.6).")
+    max_items: int = option(1000, minimum=1, doc="Most contacts of one user.")
+
+
+class Roster(Module[RosterOptions]):
+    """RFC 6121 §2, §3: rosters and presence subscriptions."""
+
+    name = "mod_roster"
+    options_class = RosterOptions
+    xeps = (XEP(237, "1.3"),)
+    schema = SCHEMA
+
+    def __init__(self, host: Host, options: RosterOptions) -> None:
+        super().__init__(host, options)
+        self._store = RosterStore(self.db)
+        self._rosters: dict[JID, dict[JID, Item]] = {}
+
+    # -- what is known
+
+    async def items(self, user: JID) -> dict[JID, Item]:
+        """A user's items, from memory if they were used before."""
+        found = self._rosters.get(user)
+        if found is None:
+            loaded = await self._store.load(user)
+            if len(self._rosters) >= _CACHED_USERS:
+                self._rosters.pop(next(iter(self._rosters)))
+            found = self._rosters.setdefault(user, loaded)
+        return found
+
+    @on(OpenSession, Order.DEFAULT)
+    async def load(self, event: OpenSession) -> Outcome:
+        """Has the roster in memory before the session begins."""
+        await self.items(event.session.bare)
+        return None
+
+    @on(RosterGet)
+    async def get(self, event: RosterGet) -> Outcome:
+        """Answers with the listed items."""
+        items = await self.items(event.user)
+        event.items += [item for item in items.values() if item.listed]
+        return None
+
+    @on(SubscriptionLists)
+    async def lists(self, event: SubscriptionLists) -> Outcome:
+        """Answers with the contacts of each direction."""
+        for jid, item in (await self.items(event.user)).items():
+            if item.state.to:
+                event.to_them.add(jid)
+            if item.state.from_:
+                event.from_them.add(jid)
+        return None
+
+    @on(IsSubscribed)
+    async def subscribed(self, event: IsSubscribed) -> Outcome:
+        """Answers with the subscription of one contact."""
+        item = (await self.items(event.user)).get(event.contact)
+        if item is not None:
+            event.subscription = item.state.subscription
+            event.ask = item.state.ask
+        return None
+
+    @on(RemoveUser)
+    async def remove_user(self, event: RemoveUser) -> Outcome:
+        """Cancels all subscriptions of a user that is removed, and forgets the roster."""
+        for item in list((await self.items(event.user)).values()):
+            self._cancel(event.user, item)
+        await self._store.remove_user(event.user)
+        self._rosters.pop(event.user, None)
+        return None
+
+    # -- requests (RFC 6121 §2.2 to §2.5)
+
+    @on(StreamFeatures)
+    def announce(self, event: StreamFeatures) -> None:
+        """Announces pre-approval and, if it is on, versioning."""
+        if event.authenticated:
+            event.features.append(f"<sub xmlns='{ns.PRE_APPROVAL}'/>".encode())
+            if self.options.versioning:
+                event.features.append(f"<ver xmlns='{ns.ROSTER_VERSIONING}'/>".encode())
+
+    @on_iq("get", ns.ROSTER, "query", to=BARE)
+    async def answer(self, iq: IQ) -> bytes | None:
+        """Answers with the roster; its asker is interested from now on (§2.1.3)."""
+        _check_owner(iq)
+        items = [item for item in (await self.items(iq.user)).values() if item.listed]
+        if iq.session is not None:
+            iq.session.state[self.name] = True
+        body = "".join(map(_xml, items))
+        if not self.options.versioning:
+            return f"<query xmlns='{ns.ROSTER}'>{body}</query>".encode()
+        version = _version(items)
+        if iq.payload.getAttribute("ver") == version:
+            return None  # §2.6.2: nothing has changed
+        return f"<query xmlns='{ns.ROSTER}' ver='{version}'>{body}</query>".encode()
+
+    @on_iq("set", ns.ROSTER, "query", to=BARE)
+    async def change(self, iq: IQ) -> None:
+        """Adds, changes or removes one contact (§2.3, §2.4, §2.5)."""
+        _check_owner(iq)
+        elements = [e for e in iq.payload.elements() if e.name == "item"]
+        if len(elements) != 1:
+            raise StanzaError("bad-request")  # §2.3.3
+        contact = _contact(elements[0])
+        if contact == iq.user:
+            raise StanzaError("not-allowed")
+        items = await self.items(iq.user)
+        if elements[0].getAttribute("subscription") == "remove":
+            await self._remove(iq.user, items, contact)
+            return
+        old = items.get(contact)
+        if old is None and len(items) >= self.options.max_items:
+            raise StanzaError("policy-violation", text="too many contacts")
+        state = NONE if old is None else old.state
+        await self._save(iq.user, _item(elements[0], contact, state))
+
+    async def _remove(self, user: JID, items: dict[JID, Item], contact: JID) -> None:
+        item = items.get(contact)
+        if item is None or not item.listed:
+            raise StanzaError("item-not-found")  # §2.5.3
+        await self._store.remove(user, contact)
+        items.pop(contact, None)
+        self._cancel(user, item)
+        gone = f"<item jid='{escape(str(contact))}' subscription='remove'/>"
+        self._push(user, gone)
+        self.host.hooks.fire(RosterChanged(user, contact, "remove"))
+
+    def _cancel(self, user: JID, item: Item) -> None:
+        """§2.5.2: removing a contact ends the subscriptions."""
+        if item.state.to or item.state.ask:
+            self._route(user, item.jid, "unsubscribe")
+        if item.state.from_ or item.state.asked:
+            self._route(user, item.jid, "unsubscribed")
+
+    async def _save(self, user: JID, item: Item) -> None:
+        items = await self.items(user)
+        before = items.get(item.jid)
+        if item == before:
+            return
+        keep = item.listed or item.state != NONE
+        if keep:
+            await self._store.save(user, item)
+            items[item.jid] = item
+        elif before is not None:
+            await self._store.remove(user, item.jid)
+            items.pop(item.jid, None)
+        if item.listed:
+            self._push(user, _xml(item))
+            self.host.hooks.fire(RosterChanged(user, item.jid, item.state.subscription))
+
+    def _push(self, user: JID, item: str) -> None:
+        """§2.1.6: all interested resources learn of a change."""
+        version = ""
+        if self.options.versioning:
+            known = self._rosters.get(user, {}).values()
+            version = f" ver='{_version([i for i in known if i.listed])}'"
+        payload = f"<query xmlns='{ns.ROSTER}'{version}>{item}</query>"
+        for session in self.host.sessions.of(user):
+            if self.name in session.state:
+                identifier = f"push-{abs(hash((item, session.jid))):x}"
+                push = Stanza.make("iq", to=session.jid, type="set", id=identifier, inner=payload)
+                session.send(push)
+
+    # -- subscriptions (RFC 6121 §3)
+
+    @on(UserSendPresence, Order.EARLY)
+    async def outbound(self, event: UserSendPresence) -> Outcome:
+        """A client manages a subscription."""
+        stanza = event.stanza
+        if stanza.type not in SUBSCRIPTION_TYPES:
+            return None
+        if stanza.to is None:
+            raise StanzaError("bad-request")
+        user, contact = event.session.bare, stanza.to.bare
+        if contact == user:
+            return STOP
+        item = (await self.items(user)).get(contact) or Item(contact, listed=False)
+        state, routed = rules.outbound(item.state, stanza.type)
+        listed = item.listed or stanza.type in ("subscribe", "subscribed")
+        await self._save(user, replace(item, state=state, listed=listed))
+        if routed:
+            # §3.1.2: from and to are bare JIDs
+            self.host.route(stanza.copy(from_=user, to=contact))
+        if state.from_ != item.state.from_:
+            self._show_presence(user, contact, available=state.from_)
+        return STOP
+
+    @on(FilterLocalPacket, Order.EARLY)
+    async def inbound(self, event: FilterLocalPacket) -> Outcome:
+        """A contact manages its subscription to a user of ours."""
+        stanza = event.stanza
+        if stanza.kind != "presence" or stanza.type not in SUBSCRIPTION_TYPES:
+            return None
+        if stanza.to is None or stanza.from_ is None or stanza.to.local is None:
+            return None
+        user, contact = stanza.to.bare, stanza.from_.bare
+        if not await self.host.accounts.exists(user):
+            if stanza.type == "subscribe":
+                self._route(user, contact, "unsubscribed")  # §3.1.3
+            return STOP
+        item = (await self.items(user)).get(contact) or Item(contact, listed=False)
+        state, shown, answer = rules.inbound(item.state, stanza.type)
+        await self._save(user, replace(item, state=state))
+        if shown:
+            self._show(user, stanza.copy(from_=contact, to=user))
+        if answer:
+            self._route(user, contact, answer)
+        if state.from_ and (answer or not item.state.from_):
+            self._show_presence(user, contact, available=True)
+        elif item.state.from_ and not state.from_:
+            self._show_presence(user, contact, available=False)  # §3.3.3
+        return STOP
+
+    def _show(self, user: JID, stanza: Stanza) -> None:
+        for session in self.host.sessions.available(user):
+            session.deliver(stanza)
+
+    @on(UserAvailable, Order.LATE)
+    async def show_requests(self, event: UserAvailable) -> Outcome:
+        """§3.1.3: requests that were not answered are shown at each login."""
+        session = event.session
+        for jid, item in list((await self.items(session.bare)).items()):
+            if item.state.asked:
+                asked = Stanza.make("presence", from_=jid, to=session.bare, type="subscribe")
+                session.deliver(asked)
+        return None
+
+    def _show_presence(self, user: JID, contact: JID, *, available: bool) -> None:
+        """§3.1.5, §3.2.2: the contact learns of the user's presence, or loses sight of it."""
+        for session in self.host.sessions.available(user):
+            if available and session.presence is not None:
+                self.host.route(session.presence.copy(from_=session.jid, to=contact))
+            elif not available:
+                gone = Stanza.make("presence", from_=session.jid, to=contact, type="unavailable")
+                self.host.route(gone)
+
+    def _route(self, user: JID, contact: JID, type: str) -> None:
+        self.host.route(Stanza.make("presence", from_=user, to=contact, type=type))
+
+
+def _check_owner(iq: IQ) -> None:
+    """§2.1.5: only the owner sees and changes a roster."""
+    if iq.user != iq.from_.bare:
+        raise StanzaError("forbidden")
+
+
+def _contact(element: domish.Element) -> JID:
+    try:
+        return JID.parse(element.getAttribute("jid") or "").bare
+    except InvalidJID as error:
+        raise StanzaError("jid-malformed" if element.hasAttribute("jid") else "bad-request") from (
+            error
+        )
+
+
+def _item(element: domish.Element, contact: JID, state: rules.State) -> Item:
+    name = element.getAttribute("name") or ""
+    groups = [str(e) for e in element.elements() if e.name == "group"]
+    if len(name) > _LONGEST_NAME or any(len(g) > _LONGEST_NAME or not g for g in groups):
+        raise StanzaError("not-acceptable")  # §2.3.3
+    if len(set(groups)) != len(groups):
+        raise StanzaError("bad-request")  # §2.3.3
+    return Item(contact, name, tuple(sorted(groups)), state)
+
+
+def _xml(item: Item) -> str:
+    head = f"<item jid='{escape(str(item.jid))}' subscription='{item.state.subscription}'"
+    if item.name:
+        head += f" name='{escape(item.name)}'"
+    if item.state.ask:
+        head += " ask='subscribe'"
+    if item.state.approved:
+        head += " approved='true'"
+    groups = "".join(f"<group>{escape(group)}</group>" for group in item.groups)
+    return f"{head}>{groups}</item>" if groups else f"{head}/>"
+
+
+def _version(items: list[Item]) -> str:
+    text = "".join(sorted(map(_xml, items)))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

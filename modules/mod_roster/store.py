@@ -1,0 +1,167 @@
+"""Roster items and where they are kept: MongooseIM's tables, with one column more."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+)
+
+from modules.mod_roster.rules import NONE, State
+from mongoosetw.storage.database import Database
+from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.xmpp.jid import JID
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One contact of a user (RFC 6121 §2.1.2).
+
+    :ivar listed: it is in the roster; otherwise only a subscription request is kept.
+    """
+
+    jid: JID
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    state: State = NONE
+    listed: bool = True
+
+
+rosterusers = Table(
+    "rosterusers",
+    metadata,
+    Column("server", String(250), primary_key=True),
+    Column("username", String(250), primary_key=True),
+    Column("jid", String(3071), primary_key=True),
+    Column("nick", Text, nullable=False),
+    Column("subscription", String(1), nullable=False),
+    Column("ask", String(1), nullable=False),
+    Column("askmessage", Text, nullable=False),
+    Column("approved", Boolean, nullable=False, server_default=false()),
+    Column("listed", Boolean, nullable=False),
+    Column("created_at", DateTime, nullable=False, server_default=func.now()),
+)
+rostergroups = Table(
+    "rostergroups",
+    metadata,
+    Column("server", String(250), primary_key=True),
+    Column("username", String(250), primary_key=True),
+    Column("jid", String(3071), primary_key=True),
+    Column("grp", String(1023), primary_key=True),
+)
+SCHEMA = Schema("mod_roster", 1, (rosterusers, rostergroups))
+
+_OF_USER = [
+    [table.c.server == bindparam("k_server"), table.c.username == bindparam("k_username")]
+    for table in (rosterusers, rostergroups)
+]
+_LOAD = select(
+    rosterusers.c.jid,
+    rosterusers.c.nick,
+    rosterusers.c.subscription,
+    rosterusers.c.ask,
+    rosterusers.c.approved,
+    rosterusers.c.listed,
+).where(*_OF_USER[0])
+_LOAD_GROUPS = select(rostergroups.c.jid, rostergroups.c.grp).where(*_OF_USER[1])
+_JID = bindparam("k_jid", type_=String)
+_REMOVE = delete(rosterusers).where(*_OF_USER[0], rosterusers.c.jid == _JID)
+_REMOVE_GROUPS = delete(rostergroups).where(*_OF_USER[1], rostergroups.c.jid == _JID)
+_REMOVE_ALL = delete(rosterusers).where(*_OF_USER[0])
+_REMOVE_ALL_GROUPS = delete(rostergroups).where(*_OF_USER[1])
+_ADD = insert(rosterusers)
+_ADD_GROUP = insert(rostergroups)
+_LETTERS = {"both": "B", "to": "T", "from": "F", "none": "N"}
+_ASKS = {(False, False): "N", (True, False): "O", (False, True): "I", (True, True): "B"}
+
+
+def _state(subscription: str, ask: str, approved: bool) -> State:
+    return State(subscription in "BT", subscription in "BF", ask in "OB", ask in "IB", approved)
+
+
+class RosterStore:
+    """The rosters in the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def load(self, user: JID) -> dict[JID, Item]:
+        """All items of a user, with requests that wait for an answer."""
+        key = _user_key(user)
+
+        def work(connection: Connection) -> tuple[list[tuple[object, ...]], list[tuple[str, str]]]:
+            rows = [tuple(row) for row in connection.execute(_LOAD, key)]
+            groups = [(row.jid, row.grp) for row in connection.execute(_LOAD_GROUPS, key)]
+            return rows, groups
+
+        rows, pairs = await self._db.read("roster_load", work)
+        groups: dict[str, list[str]] = {}
+        for address, group in pairs:
+            groups.setdefault(address, []).append(group)
+        items = {}
+        for jid, nick, subscription, ask, approved, listed in rows:
+            contact = JID.parse(str(jid))
+            state = _state(str(subscription), str(ask), bool(approved))
+            of_item = tuple(sorted(groups.get(str(jid), ())))
+            items[contact] = Item(contact, str(nick), of_item, state, bool(listed))
+        return items
+
+    async def save(self, user: JID, item: Item) -> None:
+        """Stores an item in place of what there was."""
+        key = {**_user_key(user), "k_jid": str(item.jid)}
+        owner = {"server": user.domain, "username": user.local, "jid": str(item.jid)}
+        state = item.state
+        row = {
+            **owner,
+            "nick": item.name,
+            "subscription": _LETTERS[state.subscription],
+            "ask": _ASKS[state.ask, state.asked],
+            "askmessage": "",
+            "approved": state.approved,
+            "listed": item.listed,
+        }
+        groups = [{**owner, "grp": group} for group in item.groups]
+
+        def work(connection: Connection) -> None:
+            connection.execute(_REMOVE, key)
+            connection.execute(_REMOVE_GROUPS, key)
+            connection.execute(_ADD, row)
+            if groups:
+                connection.execute(_ADD_GROUP, groups)
+
+        await self._db.run("roster_save", work)
+
+    async def remove(self, user: JID, contact: JID) -> None:
+        """Removes an item."""
+        key = {**_user_key(user), "k_jid": str(contact)}
+
+        def work(connection: Connection) -> None:
+            connection.execute(_REMOVE, key)
+            connection.execute(_REMOVE_GROUPS, key)
+
+        await self._db.run("roster_remove", work)
+
+    async def remove_user(self, user: JID) -> None:
+        """Removes a user's whole roster."""
+        key = _user_key(user)
+
+        def work(connection: Connection) -> None:
+            connection.execute(_REMOVE_ALL, key)
+            connection.execute(_REMOVE_ALL_GROUPS, key)
+
+        await self._db.run("roster_remove_user", work)
+
+
+def _user_key(user: JID) -> dict[str, str | None]:
+    return {"k_server": user.domain, "k_username": user.local}
