@@ -119,13 +119,16 @@ class Register(Module[RegisterOptions]):
             raise StanzaError("forbidden")
         self._check_strength(password)
         self._check_rate(address)
+        # Counted before the wait, so that requests side by side cannot all slip through.
+        self._recent[address] = self.clock.seconds()
         try:
             await self.host.accounts.register(user, password)
         except AccountExists as error:
+            self._recent.pop(address, None)
             raise StanzaError("conflict") from error
         except RegistrationRefused as error:
+            self._recent.pop(address, None)
             raise StanzaError(error.condition) from error
-        self._recent[address] = self.clock.seconds()
         self._tell(user)
 
     def _submitted(self, query: domish.Element) -> tuple[JID, str]:

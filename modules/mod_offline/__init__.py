@@ -8,8 +8,8 @@ from typing import Final
 from modules.mod_offline.store import Kept, MemoryOfflineStore, OfflineStore
 from modules.mod_offline.store_sql import SCHEMA, SQLOfflineStore
 from mongoosetw.config.options import option
-from mongoosetw.hooks.bus import STOP, Order, Outcome, begin
-from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.bus import STOP, Order, Outcome
+from mongoosetw.hooks.c2s import SessionClosed, SessionLike
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
 from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.hooks.users import RemoveUser
@@ -46,6 +46,7 @@ class Offline(Module[OfflineOptions]):
     def start(self) -> None:
         """Chooses the store."""
         memory = self.options.backend == "memory"
+        self._waiting: set[SessionLike] = set()
         self.store: OfflineStore = MemoryOfflineStore() if memory else SQLOfflineStore(self.db)
 
     @on(OfflineMessage, Order.DEFAULT)
@@ -53,7 +54,7 @@ class Offline(Module[OfflineOptions]):
         """Keeps a message; one too many is left to be bounced (XEP-0160 §2)."""
         stanza = event.stanza
         if not self._wanted(stanza):
-            return STOP if _is_only_a_state(stanza) else None
+            return STOP if _is_only_a_state(stanza) else None  # a bare state is worth no error
         now = _now()
         sender = stanza.from_ or self.host.jid
         kept = Kept(now, _expiry(stanza, now), str(sender), stanza.forwarded().decode())
@@ -78,17 +79,26 @@ class Offline(Module[OfflineOptions]):
     @on(UserAvailable, Order.LATE)
     async def resend(self, event: UserAvailable) -> None:
         """Delivers what was kept (XEP-0160 §2, step 5)."""
-        await self._resend(event.session)
+        if (event.session.priority or 0) < 0:
+            # RFC 6121 §8.5.2.1: a negative priority takes no messages for the bare JID
+            self._waiting.add(event.session)
+        else:
+            await self._resend(event.session)
 
     @on(PresenceChanged)
     def reconsider(self, event: PresenceChanged) -> None:
         """A negative priority may have become another one: then it is time to deliver."""
-        begin(self._resend(event.session))
+        session = event.session
+        if session in self._waiting and (session.priority or 0) >= 0:
+            self._waiting.discard(session)
+            self.host.in_background(self._resend(session))
+
+    @on(SessionClosed)
+    def closed(self, event: SessionClosed) -> None:
+        """Forgets a session that never became ready."""
+        self._waiting.discard(event.session)
 
     async def _resend(self, session: SessionLike) -> None:
-        # RFC 6121 §8.5.2.1: a negative priority takes no messages for the bare JID
-        if session.priority is None or session.priority < 0:
-            return
         now = _now()
         for kept in await self.store.pop(session.bare):
             if kept.expire is None or kept.expire > now:
@@ -111,7 +121,10 @@ class Offline(Module[OfflineOptions]):
     @every(3600.0)
     def sweep(self) -> None:
         """Removes what has expired."""
-        begin(self.store.remove_expired(_now()))
+        self.host.in_background(self._sweep())
+
+    async def _sweep(self) -> None:
+        await self.store.remove_expired(_now())
 
 
 def _now() -> int:
