@@ -1,16 +1,15 @@
 # make run    start the server on its embedded default (domain localhost, SQLite)
 # make test   run all tests
 # make check  lint and types
-# make bench  compare speed with other servers
 PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?= mongoosetw.toml
 TESTS  ?= tests
 BIN    := $(VENV)/bin
-SOURCES := mongoosetw modules tests twisted/plugins
+SOURCES := mongoosetw modules tests examples twisted/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -43,9 +42,6 @@ check: $(VENV)/.test
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)
-
-bench: $(VENV)/.run
-	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis

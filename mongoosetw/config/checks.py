@@ -38,6 +38,8 @@ def check_root(root: Root, reader: Reader) -> None:
 def _check_general(general: General, reader: Reader) -> None:
     if not general.hosts and not general.host_types:
         reader.error(("general", "hosts"), "expected at least one host, or a host type")
+    if general.workers != 1:
+        reader.error(("general", "workers"), "mongoosetw runs one node only (yet): expected 1")
     for name in ("hosts", "host_types"):
         _check_repeated(getattr(general, name), ("general", name), reader)
     domain = general.default_server_domain

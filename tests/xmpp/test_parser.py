@@ -1,0 +1,111 @@
+"""The stream parser: stanzas as bytes, in any portions, and input of all kinds."""
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StreamError
+from mongoosetw.xmpp.parser import Event, Limits, Nonza, StreamClosed, StreamParser
+from mongoosetw.xmpp.stanza import Stanza, escape
+
+HEADER = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'>".encode()
+TEXT = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cn"]), max_size=30)
+
+
+def shown(events: list[Event]) -> list[object]:
+    """Events as values that can be compared."""
+    return [
+        (e.to_bytes(), e.inner, e.children) if isinstance(e, Stanza) else str(e) for e in events
+    ]
+
+
+def parse(*portions: bytes) -> list[Event]:
+    """What comes of a stream after its header."""
+    parser = StreamParser()
+    events = list(parser.feed(HEADER))[1:]
+    for portion in portions:
+        events += parser.feed(portion)
+    return events
+
+
+class ParserTests(SynchronousTestCase):
+    """Cutting stanzas out of a stream."""
+
+    def test_kinds(self) -> None:
+        """Stanzas, other elements and the end are told apart."""
+        events = parse(b"<iq type='get' id='1'><q xmlns='a:b'/></iq> <r xmlns='c'/></stream:stream>")
+        stanza, nonza, end = events
+        assert isinstance(stanza, Stanza)
+        self.assertEqual((stanza.kind, stanza.type, stanza.id), ("iq", "get", "1"))
+        self.assertEqual(stanza.children, (("a:b", "q"),))
+        self.assertEqual(stanza.inner, b"<q xmlns='a:b'/>")
+        self.assertEqual(nonza, Nonza(("c", "r"), b"<r xmlns='c'/>"))
+        self.assertEqual(end, StreamClosed())
+
+    def test_awkward_ends(self) -> None:
+        """Tag ends in values and text are no tag ends."""
+        cases = {
+            b"<message id='/>'></message>": b"",
+            b"<message id='>'>a /></message>": b"a />",
+            b"<message id=\"'>\"><body>x</body></message>": b"<body>x</body>",
+            b"<message>x><b/></message>": b"x><b/>",
+            b"<message />": b"",
+        }
+        for xml, inner in cases.items():
+            (stanza,) = parse(xml)
+            assert isinstance(stanza, Stanza)
+            self.assertEqual(stanza.inner, inner, xml)
+
+    def test_prefixes_of_the_header(self) -> None:
+        """A stanza that uses a prefix of the stream header is made self-contained."""
+        header = f"<s:stream xmlns:s='{ns.STREAM}' xmlns='{ns.CLIENT}' xmlns:q='q:q'>"
+        events = StreamParser().feed(header.encode() + b"<message><q:x>1</q:x></message>")
+        stanza = events[1]
+        assert isinstance(stanza, Stanza)
+        again = Stanza.parse(stanza.to_bytes())
+        self.assertEqual(again.children, (("q:q", "x"),))
+
+    def test_limits_hold_while_bytes_arrive(self) -> None:
+        """A stanza that is too long is refused before it has ended."""
+        parser = StreamParser(Limits(stanza=1000))
+        parser.feed(HEADER)
+        parser.feed(b"<message><body>" + b"a" * 900)
+        (error,) = parser.feed(b"a" * 200)
+        assert isinstance(error, StreamError)
+        self.assertEqual(error.condition, "policy-violation")
+
+    def test_streams_do_not_disturb_one_another(self) -> None:
+        """Streams whose portions come by turns are parsed each by itself."""
+        parsers = [StreamParser() for _ in range(40)]
+        for parser in parsers:
+            parser.feed(HEADER)
+        for number, parser in enumerate(parsers):
+            parser.feed(f"<message id='{number}'><bo".encode())
+        for number, parser in enumerate(parsers):
+            (stanza,) = parser.feed(b"dy>x</body></message>")
+            assert isinstance(stanza, Stanza)
+            self.assertEqual((stanza.id, stanza.body), (str(number), "x"))
+
+    @settings(max_examples=60, deadline=None)
+    @given(TEXT, TEXT, st.lists(st.integers(0, 200), max_size=8))
+    def test_any_text_in_any_portions(self, body: str, ident: str, cuts: list[int]) -> None:
+        """What is sent is what is read, however it was cut."""
+        xml = f"<message id='{escape(ident)}'><body>{escape(body)}</body></message>".encode()
+        places = [0, *sorted(min(cut, len(xml)) for cut in cuts), len(xml)]
+        portions = [xml[a:b] for a, b in pairwise(places)]
+        (stanza,) = parse(*portions)
+        assert isinstance(stanza, Stanza)
+        self.assertEqual(shown([stanza]), shown(parse(xml)))
+        self.assertEqual(stanza.body, body)
+        bytewise = parse(*(xml[i : i + 1] for i in range(len(xml))))
+        self.assertEqual(shown(bytewise), shown([stanza]))
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.binary(max_size=200))
+    def test_no_input_raises(self, data: bytes) -> None:
+        """Whatever arrives, the parser answers with events, the last perhaps an error."""
+        for event in parse(data)[:-1]:
+            self.assertNotIsInstance(event, StreamError)
