@@ -36,7 +36,8 @@ class ParserTests(SynchronousTestCase):
 
     def test_kinds(self) -> None:
         """Stanzas, other elements and the end are told apart."""
-        events = parse(b"<iq type='get' id='1'><q xmlns='a:b'/></iq> <r xmlns='c'/></stream:stream>")
+        request = b"<iq type='get' id='1'><q xmlns='a:b'/></iq>"
+        events = parse(request + b" <r xmlns='c'/></stream:stream>")
         stanza, nonza, end = events
         assert isinstance(stanza, Stanza)
         self.assertEqual((stanza.kind, stanza.type, stanza.id), ("iq", "get", "1"))
