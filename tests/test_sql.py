@@ -1,0 +1,34 @@
+"""sql/ shows the tables of the core and of all modules as they are declared."""
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mongoosetw.auth import rdbms
+from mongoosetw.loading import find
+from mongoosetw.storage import keyvalue, offline
+from mongoosetw.storage.schema import Schema
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {"postgresql": ROOT / "sql" / "pg.sql", "sqlite": ROOT / "sql" / "sqlite.sql"}
+
+
+def schemas() -> list[Schema]:
+    """Of the core, then of the modules by name."""
+    names = sorted({path.stem for path in (ROOT / "modules").glob("mod_*")})
+    of_modules = [schema for name in names if (schema := find(name).schema) is not None]
+    return [rdbms.SCHEMA, keyvalue.SCHEMA, *of_modules]
+
+
+class SQLTests(SynchronousTestCase):
+    """The files in sql/."""
+
+    def test_fresh(self) -> None:
+        """They are what the code creates."""
+        for dialect, path in FILES.items():
+            self.assertEqual(path.read_text(), offline.sql(dialect, schemas()) + "\n", path.name)
+
+
+if __name__ == "__main__":
+    for dialect, path in FILES.items():
+        path.write_text(offline.sql(dialect, schemas()) + "\n")
