@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,10 @@ data_dir = "data"
 port = {port}
 ip_address = "127.0.0.1"
 tls.mode = "starttls"
+[[listen.c2s]]
+port = {tls_port}
+ip_address = "127.0.0.1"
+tls.mode = "tls"
 [modules.mod_roster]
 [modules.mod_presence]
 [modules.mod_disco]
@@ -56,11 +61,14 @@ class NodeTests(SynchronousTestCase):
         # A short path: the control socket's may have 107 bytes at most.
         self.folder = Path(tempfile.mkdtemp(prefix="mongoosetw-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as other:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            other.bind(("127.0.0.1", 0))
+            self.port, self.tls_port = probe.getsockname()[1], other.getsockname()[1]
         config = self.folder / "mongoosetw.toml"
-        config.write_text(CONFIG.format(port=self.port, database=self.database))
+        config.write_text(
+            CONFIG.format(port=self.port, tls_port=self.tls_port, database=self.database)
+        )
         self.log = (self.folder / "log").open("w")
         self.addCleanup(self.log.close)
         self.node = subprocess.Popen(
@@ -146,6 +154,21 @@ class NodeTests(SynchronousTestCase):
             connection.sendall(bad)
             self.read_until(connection, condition)
         self.open()
+
+    def test_direct_tls(self) -> None:
+        """TLS from the first byte, with ALPN (XEP-0368); channel bindings are announced."""
+        certificate = next((self.folder / "data").glob("*.crt"))
+        context = ssl.create_default_context(cafile=str(certificate))
+        context.set_alpn_protocols(["xmpp-client"])
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), 10)
+        connection = context.wrap_socket(plain, server_hostname="localhost")
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.selected_alpn_protocol(), "xmpp-client")
+        connection.sendall(HEADER)
+        features = self.read_until(connection, b"</stream:features>")
+        self.assertNotIn(b"<starttls", features)
+        self.assertIn(b"SCRAM-SHA-256-PLUS", features)
+        self.assertIn(b"tls-exporter", features)
 
     def test_sigterm_says_goodbye(self) -> None:
         """SIGTERM closes every stream with system-shutdown and ends the process cleanly."""
