@@ -14,17 +14,23 @@ _PRIVATE = (ns.CARBONS, "private")
 _NO_COPY = (ns.HINTS, "no-copy")
 _WRAPPED = {(ns.CARBONS, "sent"), (ns.CARBONS, "received")}
 _BODY = (ns.CLIENT, "body")
-_PAYLOADS = frozenset({ns.CHATSTATES, "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
+_PAYLOADS = frozenset(
+    {ns.CHATSTATES, "urn:xmpp:receipts", "urn:xmpp:chat-markers:0", "jabber:x:conference"}
+)
 _MUC_USER = ("http://jabber.org/protocol/muc#user", "x")
 
 
-def eligible(stanza: Stanza) -> bool:
-    """Whether a message is copied (XEP-0280 §6.1)."""
+def eligible(stanza: Stanza, *, sent: bool) -> bool:
+    """Whether a message that the user sent, or received, is copied (XEP-0280 §6.1)."""
     children = stanza.children
     if _PRIVATE in children or _NO_COPY in children or not _WRAPPED.isdisjoint(children):
         return False
+    if _MUC_USER in children and stanza.type != "groupchat":
+        # Private messages come from an occupant, and the room sends them to every client
+        # that has joined; invitations come from the room's bare JID and are copied.
+        return sent or (stanza.from_ is not None and stanza.from_.is_bare)
     if stanza.type == "chat":
-        return _MUC_USER not in children
+        return True
     if stanza.type in ("", "normal"):
         return _BODY in children or any(namespace in _PAYLOADS for namespace, _ in children)
     return stanza.type == "error"
@@ -69,7 +75,7 @@ class Carbons(Module[NoOptions]):
     def sent(self, event: UserSendMessage) -> Outcome:
         """§8: the sender's other resources get a copy."""
         enabled = self._enabled.get(event.session.bare)
-        if enabled is not None and eligible(event.stanza):
+        if enabled is not None and eligible(event.stanza, sent=True):
             if event.stanza.to is None or event.stanza.to.bare != event.session.bare:
                 self._copy("sent", event.stanza, event.session, enabled)
         return None
@@ -79,7 +85,7 @@ class Carbons(Module[NoOptions]):
         """§7: the recipient's other resources get a copy, each one at most."""
         session, stanza = event.session, event.stanza
         enabled = self._enabled.get(session.bare)
-        if enabled is None or stanza.to is None or not eligible(stanza):
+        if enabled is None or stanza.to is None or not eligible(stanza, sent=False):
             return None
         others = enabled
         if self.host.sessions.get(stanza.to) is None:
@@ -108,7 +114,8 @@ class Carbons(Module[NoOptions]):
             direction.encode(),
         )
         for other in others:
-            if other is not session:
+            # Not to the client that sent the message, which may be one of the user's own
+            if other is not session and other.jid != stanza.from_:
                 copy = Stanza.make(
                     "message", from_=session.bare, to=other.jid, type=stanza.type, inner=inner
                 )

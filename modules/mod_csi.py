@@ -20,6 +20,7 @@ from mongoosetw.xmpp.stanza import Stanza
 _FEATURE = f"<csi xmlns='{ns.CSI}'/>".encode()
 _ACTIVE = (ns.CSI, "active")
 _INACTIVE = (ns.CSI, "inactive")
+_THREAD = (ns.CLIENT, "thread")
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def can_wait(stanza: Stanza) -> bool:
     """Whether an inactive client can do without a stanza for now (XEP-0352 §1)."""
     if stanza.kind == "presence":
         return stanza.type in ("", "unavailable")
-    return (
-        stanza.kind == "message"
-        and bool(stanza.children)
-        and all(namespace == ns.CHATSTATES for namespace, _ in stanza.children)
-    )
+    if stanza.kind != "message":
+        return False
+    # Clients send chat states with a thread and hints (XEP-0085, XEP-0334)
+    told = [name for name in stanza.children if name != _THREAD and name[0] != ns.HINTS]
+    return bool(told) and all(namespace == ns.CHATSTATES for namespace, _ in told)
 
 
 class CSI(Module[CSIOptions]):

@@ -15,6 +15,7 @@ from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.hooks.users import RemoveUser
 from mongoosetw.module import XEP, Module, every, on
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza, escape
 
 EXPIRE: Final = "jabber:x:expire"  # XEP-0023
@@ -47,6 +48,7 @@ class Offline(Module[OfflineOptions]):
         """Chooses the store."""
         memory = self.options.backend == "memory"
         self._waiting: set[SessionLike] = set()
+        self._resending: set[JID] = set()
         self.store: OfflineStore = MemoryOfflineStore() if memory else SQLOfflineStore(self.db)
 
     @on(OfflineMessage, Order.DEFAULT)
@@ -72,7 +74,8 @@ class Offline(Module[OfflineOptions]):
             return False
         if stanza.type == "groupchat" and not self.options.store_groupchat_messages:
             return False
-        if stanza.has(ns.HINTS, "no-store") or stanza.has(ns.HINTS, "no-permanent-store"):
+        # no-permanent-store is about archives: XEP-0334 §4.1 lets it wait for the recipient
+        if stanza.has(ns.HINTS, "no-store"):
             return False
         return stanza.has(ns.HINTS, "store") or not _is_only_a_state(stanza)
 
@@ -89,7 +92,9 @@ class Offline(Module[OfflineOptions]):
     def reconsider(self, event: PresenceChanged) -> None:
         """A negative priority may have become another one: then it is time to deliver."""
         session = event.session
-        if session in self._waiting and (session.priority or 0) >= 0:
+        if (session.priority or 0) < 0:
+            self._waiting.add(session)
+        elif session in self._waiting:
             self._waiting.discard(session)
             self.host.in_background(self._resend(session))
 
@@ -99,8 +104,27 @@ class Offline(Module[OfflineOptions]):
         self._waiting.discard(event.session)
 
     async def _resend(self, session: SessionLike) -> None:
+        user = session.bare
+        if user in self._resending:
+            return
+        self._resending.add(user)
+        try:
+            messages = await self.store.read(user)
+            recipient = self._recipient(session)
+            if messages and recipient is not None:
+                self._deliver(recipient, messages)
+                await self.store.remove_through(user, messages[-1].number)
+        finally:
+            self._resending.discard(user)
+
+    def _recipient(self, session: SessionLike) -> SessionLike | None:
+        """The session, or another one if it has gone while the messages were read."""
+        able = [s for s in self.host.sessions.available(session.bare) if (s.priority or 0) >= 0]
+        return session if session in able else next(iter(able), None)
+
+    def _deliver(self, session: SessionLike, messages: list[Kept]) -> None:
         now = _now()
-        for kept in await self.store.pop(session.bare):
+        for kept in messages:
             if kept.expire is None or kept.expire > now:
                 session.deliver(self._delayed(kept))
 

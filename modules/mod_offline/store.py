@@ -1,6 +1,6 @@
 """What mod_offline keeps, and a store in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mongoosetw.xmpp.jid import JID
@@ -14,12 +14,14 @@ class Kept:
     :ivar expire: when it is no longer wanted, in the same unit, or None.
     :ivar sender: the address that it came from.
     :ivar packet: the stanza as XML.
+    :ivar number: grows with each message of an account; given by the store.
     """
 
     at: int
     expire: int | None
     sender: str
     packet: str
+    number: int = 0
 
 
 class OfflineStore(Protocol):
@@ -28,8 +30,11 @@ class OfflineStore(Protocol):
     async def write(self, user: JID, message: Kept, limit: float) -> bool:
         """Keeps a message; False if there are ``limit`` already."""
 
-    async def pop(self, user: JID) -> list[Kept]:
-        """Removes and returns all messages of an account, oldest first."""
+    async def read(self, user: JID) -> list[Kept]:
+        """All messages of an account, oldest first."""
+
+    async def remove_through(self, user: JID, number: int) -> None:
+        """Removes an account's messages up to and with this one."""
 
     async def remove(self, user: JID) -> None:
         """Removes all messages of an account."""
@@ -43,18 +48,26 @@ class MemoryOfflineStore:
 
     def __init__(self) -> None:
         self._kept: dict[JID, list[Kept]] = {}
+        self._last = 0
 
     async def write(self, user: JID, message: Kept, limit: float) -> bool:
         """See :class:`OfflineStore`."""
         kept = self._kept.setdefault(user, [])
         if len(kept) >= limit:
             return False
-        kept.append(message)
+        self._last += 1
+        kept.append(replace(message, number=self._last))
         return True
 
-    async def pop(self, user: JID) -> list[Kept]:
+    async def read(self, user: JID) -> list[Kept]:
         """See :class:`OfflineStore`."""
-        return self._kept.pop(user, [])
+        return list(self._kept.get(user, ()))
+
+    async def remove_through(self, user: JID, number: int) -> None:
+        """See :class:`OfflineStore`."""
+        left = [m for m in self._kept.pop(user, ()) if m.number > number]
+        if left:
+            self._kept[user] = left
 
     async def remove(self, user: JID) -> None:
         """See :class:`OfflineStore`."""

@@ -64,16 +64,22 @@ class SQLOfflineStore:
 
         return await self._db.run("offline_write", work)
 
-    async def pop(self, user: JID) -> list[Kept]:
+    async def read(self, user: JID) -> list[Kept]:
         """See :class:`modules.mod_offline.store.OfflineStore`."""
 
         def work(connection: Connection) -> list[Kept]:
             rows = connection.execute(_SELECT, _key(user)).all()
-            if rows:
-                connection.execute(_DELETE_READ, {**_key(user), "last": rows[-1].id})
-            return [Kept(r.timestamp, r.expire, r.from_jid, r.packet) for r in rows]
+            return [Kept(r.timestamp, r.expire, r.from_jid, r.packet, r.id) for r in rows]
 
-        return await self._db.run("offline_pop", work)
+        return await self._db.read("offline_read", work)
+
+    async def remove_through(self, user: JID, number: int) -> None:
+        """See :class:`modules.mod_offline.store.OfflineStore`."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(_DELETE_READ, {**_key(user), "last": number})
+
+        await self._db.run("offline_remove_read", work)
 
     async def remove(self, user: JID) -> None:
         """See :class:`modules.mod_offline.store.OfflineStore`."""

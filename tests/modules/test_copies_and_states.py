@@ -3,6 +3,7 @@
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.stanza import Stanza
 
 ENABLE = f"<iq type='set' id='c'><enable xmlns='{ns.CARBONS}'/></iq>"
 CHAT = "<message to='{}' type='chat'><body>x</body>{}</message>"
@@ -67,6 +68,28 @@ class CarbonTests(ServerTestCase):
         self.romeo.send(CHAT.format(self.phone.jid, ""))
         self.laptop.nothing()
 
+    def test_own_device(self) -> None:
+        """A client that writes to another one of the same user gets no copy of it."""
+        self.phone.send(CHAT.format(self.laptop.jid, ""))
+        self.laptop.receives("<message><body>x</body></message>")
+        self.laptop.nothing()
+        self.phone.nothing()
+
+    def test_private_message_to_an_occupant(self) -> None:
+        """One that the user sends is copied, one that is received is not (§6.1)."""
+        mark = "<x xmlns='http://jabber.org/protocol/muc#user'/>"
+        self.phone.send(CHAT.format(self.romeo.jid, mark))
+        self.forwarded(self.laptop, "sent")
+        self.romeo.send(CHAT.format(self.phone.jid, mark))
+        self.laptop.nothing()
+
+    def test_invitation(self) -> None:
+        """An invitation by a room is copied (§6.1)."""
+        invite = "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@b'/></x>"
+        message = f"<message from='room@localhost' to='{self.phone.jid}'>{invite}</message>"
+        self.host.route(Stanza.parse(message))
+        self.assertTrue(self.laptop.take().has(ns.CARBONS, "received"))
+
 
 class ClientStateTests(ServerTestCase):
     """What an inactive client gets later (XEP-0352)."""
@@ -93,6 +116,14 @@ class ClientStateTests(ServerTestCase):
         self.juliet.send(f"<active xmlns='{ns.CSI}'/>")
         self.juliet.receives(f"<message><composing xmlns='{ns.CHATSTATES}'/></message>")
         self.juliet.receives(f"<message><paused xmlns='{ns.CHATSTATES}'/></message>")
+
+    def test_chat_state_with_hints_waits(self) -> None:
+        """Thread and hints, which clients add to a chat state, do not make it urgent."""
+        state = f"<composing xmlns='{ns.CHATSTATES}'/><no-store xmlns='{ns.HINTS}'/>"
+        self.romeo.send(
+            f"<message to='juliet@localhost/b' type='chat'>{state}<thread>t</thread></message>"
+        )
+        self.juliet.nothing()
 
     def test_body_flushes(self) -> None:
         """A message with a body comes at once, behind what was held."""
