@@ -4,14 +4,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from twisted.internet.defer import Deferred, succeed
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from mongoosetw.config.schema import RDBMSPool
 from mongoosetw.storage import migrate
 from mongoosetw.storage.engine import engine_for, memory_engine, sqlite_engine
-from mongoosetw.storage.lane import DatabaseUnavailable, FromThread, Lane, Work, perform
+from mongoosetw.storage.faults import Fault, fault_of
+from mongoosetw.storage.lane import FromThread, Lane
 from mongoosetw.storage.schema import Schema
+from mongoosetw.storage.work import DatabaseUnavailable, Work, perform, reason
 
 __all__ = ["Database", "DatabaseUnavailable"]
 
@@ -22,7 +26,9 @@ class Database:
     """Runs functions that take a connection, off the reactor's thread.
 
     ``function(connection)`` is the only place where SQL runs; it returns plain values. What
-    it raises, the Deferred fails with; without a database that is DatabaseUnavailable.
+    it raises, the Deferred fails with; without a database that is DatabaseUnavailable. It is
+    called again when another transaction was in the way, so it changes nothing but the
+    database, and it neither commits nor rolls back.
     """
 
     def __init__(self, engine: Engine, from_thread: FromThread | None, *, lanes: int = 3) -> None:
@@ -42,6 +48,19 @@ class Database:
         self._writers = [Lane(engine, from_thread, write=True) for _ in range(writers)]
         readers = 2 if self.dialect == "sqlite" else max(1, lanes - writers)
         self._readers = [Lane(engine, from_thread, write=False) for _ in range(readers)]
+
+    def watch(self, on_timing: Callable[[str, float], object]) -> None:
+        """Has each call's name told, and the seconds from the call to its result.
+
+        Calls of a database without threads are not told.
+        """
+        for lane in (*self._writers, *self._readers):
+            lane.on_timing = on_timing
+
+    @property
+    def waiting(self) -> int:
+        """Calls without a result yet."""
+        return sum(lane.length for lane in (*self._writers, *self._readers))
 
     @classmethod
     def open(cls, options: RDBMSPool, data_dir: str, reactor: Any) -> "Database":
@@ -77,8 +96,12 @@ class Database:
         return work.deferred
 
     def _run_inline(self, connection: Connection, work: Work, *, write: bool) -> Deferred[Any]:
-        other = Work("nothing", lambda _: None)  # two calls: a failed one is undone alone
-        perform(connection, [work, other], write=write)
+        try:
+            perform(connection, [work], write=write)
+        except SQLAlchemyError as error:
+            work.outcome = Failure(DatabaseUnavailable(reason(error)))
+        except DatabaseUnavailable:
+            work.outcome = Failure()
         work.deferred.callback(work.outcome)
         return work.deferred
 
@@ -86,17 +109,20 @@ class Database:
         """Creates an owner's tables, or upgrades them on SQLite.
 
         The Deferred fails with SchemaRefused if they are newer than the code, or on
-        PostgreSQL older.
+        PostgreSQL older, and with DatabaseUnavailable without a database.
         """
         if self._inline is not None:
-            self._inline.rollback()
-            migrate.ensure(self._inline, schema)
-            return succeed(None)
+            return execute(migrate.ensure, self._inline, schema)
         return deferToThread(self._ensure, schema)
 
     def _ensure(self, schema: Schema) -> None:
-        with self.engine.connect() as connection:
-            migrate.ensure(connection, schema)
+        try:
+            with self.engine.connect().execution_options(write=True) as connection:
+                migrate.ensure(connection, schema)
+        except DBAPIError as error:
+            if fault_of(error) is Fault.CALL:
+                raise
+            raise DatabaseUnavailable(reason(error)) from error
 
     def close(self) -> Deferred[None]:
         """Finishes what is queued and closes all connections."""
@@ -104,9 +130,12 @@ class Database:
             self._inline.close()
             self.engine.dispose()
             return succeed(None)
+        for lane in (*self._writers, *self._readers):
+            lane.end()
         return deferToThread(self._close)
 
     def _close(self) -> None:
         for lane in (*self._writers, *self._readers):
-            lane.close()
+            lane.end()
+            lane.join()
         self.engine.dispose()

@@ -70,4 +70,7 @@ def _set_up(engine: Engine, *, durable: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN")
+        # A transaction that will write takes its lock at once: one that reads first and then
+        # meets a rival's commit could not wait for it (https://sqlite.org/isolation.html).
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, String, Table, Text, bindparam, delete, insert, select
-from sqlalchemy import update as sql_update
+from sqlalchemy import Column, Connection, String, Table, Text, bindparam, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from mongoosetw.storage.schema import Schema, metadata
 
@@ -30,8 +30,15 @@ _OWNER = [
 _NAME = module_map.c.name == bindparam("k_name")
 _ALL = select(module_map.c.name, module_map.c.value).where(*_OWNER).order_by(module_map.c.name)
 _GET = select(module_map.c.value).where(*_OWNER, _NAME)
-_SET = sql_update(module_map).where(*_OWNER, _NAME).values(value=bindparam("new"))
-_ADD = insert(module_map)
+_KEY = module_map.primary_key.columns
+_SQLITE = sqlite.insert(module_map)
+_POSTGRESQL = postgresql.insert(module_map)
+_SET = {
+    "sqlite": _SQLITE.on_conflict_do_update(_KEY, set_={"value": _SQLITE.excluded.value}),
+    "postgresql": _POSTGRESQL.on_conflict_do_update(
+        index_elements=_KEY, set_={"value": _POSTGRESQL.excluded.value}
+    ),
+}
 _DELETE = delete(module_map).where(*_OWNER, _NAME)
 
 
@@ -63,12 +70,11 @@ class Map:
     async def set(self, owner: str, name: str, value: Any) -> None:
         """Stores a value, anything that JSON can say."""
         text = json.dumps(value)
-        key = {**self._key(owner, name), "new": text}
         row = {**self._place, "owner": owner, "name": name, "value": text}
+        statement = _SET[self._db.dialect]
 
         def work(connection: Connection) -> None:
-            if not connection.execute(_SET, key).rowcount:
-                connection.execute(_ADD, row)
+            connection.execute(statement, row)
 
         await self._db.run("map_set", work)
 
@@ -87,6 +93,35 @@ class Map:
             return {name: json.loads(value) for name, value in connection.execute(_ALL, key)}
 
         return await self._db.read("map_items", work)
+
+
+class MemoryMap(Map):
+    """A map store that lives as long as the process, for tests and for what may be lost."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, dict[str, str]] = {}
+
+    async def get(self, owner: str, name: str) -> Any:
+        """See :class:`Map`."""
+        text = self._texts.get(owner, {}).get(name)
+        return None if text is None else json.loads(text)
+
+    async def set(self, owner: str, name: str, value: Any) -> None:
+        """See :class:`Map`."""
+        self._texts.setdefault(owner, {})[name] = json.dumps(value)
+
+    async def delete(self, owner: str, name: str) -> bool:
+        """See :class:`Map`."""
+        names = self._texts.get(owner, {})
+        found = names.pop(name, None) is not None
+        if not names:
+            self._texts.pop(owner, None)
+        return found
+
+    async def items(self, owner: str) -> dict[str, Any]:
+        """See :class:`Map`."""
+        names = self._texts.get(owner, {})
+        return {name: json.loads(names[name]) for name in sorted(names)}
 
 
 class KeyValue:

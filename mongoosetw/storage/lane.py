@@ -11,32 +11,21 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, CursorResult, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.python.failure import Failure
+
+from mongoosetw.storage.faults import Fault, fault_of
+from mongoosetw.storage.work import CommitUncertain, DatabaseUnavailable, Work, perform, reason
+
+__all__ = ["DatabaseUnavailable", "FromThread", "Lane"]
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 256
 _QUEUE = 10_000
 _RETRIES = 4
-
-
-class DatabaseUnavailable(Exception):
-    """The database cannot be reached or does not take writes; it may be back soon."""
-
-
-class Work:
-    """One call, and the Deferred of its result."""
-
-    __slots__ = ("deferred", "function", "name", "outcome")
-
-    def __init__(self, name: str, function: Callable[[Connection], Any]) -> None:
-        self.name = name
-        self.function = function
-        self.deferred: Deferred[Any] = Deferred()
-        self.outcome: Any = None
+_DELAY_MAXIMUM = 5.0
 
 
 class FromThread(Protocol):
@@ -46,129 +35,87 @@ class FromThread(Protocol):
         """Has the function called in the reactor's thread."""
 
 
-def perform(connection: Connection, works: list[Work], *, write: bool) -> None:
-    """Runs calls in one transaction, each in a savepoint of its own if there are several.
-
-    :raises DBAPIError: the connection or the commit failed: nothing of it was done.
-    """
-    with connection.begin():
-        for work in works:
-            if write and len(works) > 1:
-                _in_savepoint(connection, work)
-            else:
-                work.outcome = _outcome(connection, work, alone=write)
-                if write and isinstance(work.outcome, Failure):
-                    raise _Spoilt
-
-
-class _Spoilt(Exception):
-    """The only call of a transaction failed: it is rolled back."""
-
-
-def _in_savepoint(connection: Connection, work: Work) -> None:
-    savepoint = connection.begin_nested()
-    work.outcome = _outcome(connection, work, alone=False)
-    if isinstance(work.outcome, Failure):
-        savepoint.rollback()
-    else:
-        savepoint.commit()
-
-
-def _outcome(connection: Connection, work: Work, *, alone: bool) -> Any:
-    try:
-        result = work.function(connection)
-        if isinstance(result, CursorResult):
-            raise TypeError(f"{work.name} returned a cursor; return plain values")
-    except OperationalError:
-        raise  # the connection's or the disk's fault: all of the batch is tried again
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return Failure()
-    except Exception:  # boundary: handed to the caller, in the reactor's thread
-        return Failure()
-    return result
-
-
 class Lane:
-    """One thread and its connection."""
+    """One thread and its connection.
+
+    :ivar length: calls without a result yet. Like :meth:`submit`, for the reactor's thread.
+    :ivar on_timing: is told a call's name and how many seconds it took, waiting included.
+    """
 
     def __init__(self, engine: Engine, from_thread: FromThread, *, write: bool) -> None:
+        self.length = 0
+        self.on_timing: Callable[[str, float], object] | None = None
         self._engine = engine
         self._from_thread = from_thread
         self._write = write
-        self._queue: queue.Queue[Work | None] = queue.Queue(_QUEUE)
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._connection: Connection | None = None
         self._retry_at = 0.0
         self._retry_delay = 0.1
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
         self._thread.start()
 
-    @property
-    def length(self) -> int:
-        """Calls that wait."""
-        return self._queue.qsize()
-
     def submit(self, work: Work) -> None:
-        """Queues a call; it fails at once when the queue is full."""
-        try:
-            self._queue.put_nowait(work)
-        except queue.Full:
+        """Queues a call; it fails at once when the queue is full or the lane closed."""
+        if self._closed:
+            work.deferred.errback(DatabaseUnavailable("the database is closed"))
+        elif self.length >= _QUEUE:
             work.deferred.errback(DatabaseUnavailable("too many calls wait for the database"))
+        else:
+            self.length += 1
+            self._queue.put(work)
 
-    def close(self) -> None:
-        """Ends the thread when all queued calls are done, and waits for it."""
-        self._queue.put(None)
+    def end(self) -> None:
+        """Takes no more calls; the thread ends when all queued ones are done."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+
+    def join(self) -> None:
+        """Waits for the thread's end."""
         self._thread.join(30)
 
     def _run(self) -> None:
-        while True:
+        ends = False
+        while not ends:
             batch, ends = self._gather()
             if batch:
                 self._work(batch)
-                self._from_thread(_deliver, batch)
-            if ends:
-                self._disconnect()
-                return
+                self._from_thread(self._deliver, batch)
+        self._disconnect()
 
     def _gather(self) -> tuple[list[Work], bool]:
         batch: list[Work] = []
         item = self._queue.get()
         while item is not None:
             batch.append(item)
-            if len(batch) == _BATCH:
+            if len(batch) == _BATCH or self._queue.empty():  # nobody else takes from it
                 return batch, False
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
+            item = self._queue.get()
         return batch, True
 
     def _work(self, batch: list[Work]) -> None:
         for attempt in range(_RETRIES):
+            fresh = self._connection is None
             try:
                 perform(self._connected(), batch, write=self._write)
                 return
-            except _Spoilt:
-                return
-            except (DBAPIError, DatabaseUnavailable) as error:
+            except (SQLAlchemyError, DatabaseUnavailable) as error:
                 self._disconnect()
-                unavailable = DatabaseUnavailable(str(error).partition("\n")[0])
-                if attempt + 1 == _RETRIES or not _transient(error):
-                    logger.warning("database_failed %s", unavailable)
-                    for work in batch:
-                        work.outcome = Failure(unavailable)
+                if attempt + 1 == _RETRIES or not _worth_retrying(error, fresh=fresh):
+                    _fail(batch, error)
                     return
-                time.sleep(0.02 * 2**attempt)
+            time.sleep(0.02 * 2**attempt)
 
     def _connected(self) -> Connection:
         if self._connection is None:
             if time.monotonic() < self._retry_at:
                 raise DatabaseUnavailable("the database was not reachable a moment ago")
             try:
-                self._connection = self._engine.connect()
+                self._connection = self._engine.connect().execution_options(write=self._write)
             except DBAPIError:
-                self._retry_delay = min(self._retry_delay * 2, 5.0)
+                self._retry_delay = min(self._retry_delay * 2, _DELAY_MAXIMUM)
                 self._retry_at = time.monotonic() + self._retry_delay
                 raise
             self._retry_delay = 0.1
@@ -180,16 +127,33 @@ class Lane:
             try:
                 connection.invalidate()
                 connection.close()
-            except DBAPIError:
+            except SQLAlchemyError:
                 logger.info("database_connection_was_dead")
 
+    def _deliver(self, batch: list[Work]) -> None:
+        self.length -= len(batch)
+        if self.on_timing is not None:
+            now = time.monotonic()
+            for work in batch:
+                self.on_timing(work.name, now - work.submitted)
+        for work in batch:
+            work.deferred.callback(work.outcome)  # a Failure becomes an errback
 
-def _transient(error: Exception) -> bool:
-    """Whether trying again at once can help: a lock, a serialization failure, a lost link."""
-    text = str(error).lower()
-    return any(sign in text for sign in ("locked", "serializ", "deadlock", "closed", "terminat"))
+
+def _worth_retrying(error: Exception, *, fresh: bool) -> bool:
+    """Whether nothing was done and trying again at once can help.
+
+    :param fresh: the connection was made for this attempt, so it is no leftover of a
+        database that has been restarted since.
+    """
+    if isinstance(error, CommitUncertain) or not isinstance(error, DBAPIError):
+        return False
+    fault = fault_of(error)
+    return fault is Fault.RIVAL or (fault is Fault.GONE and not fresh)
 
 
-def _deliver(batch: list[Work]) -> None:
+def _fail(batch: list[Work], error: Exception) -> None:
+    unavailable = DatabaseUnavailable(reason(error))
+    logger.warning("database_failed calls=%d reason=%s", len(batch), unavailable)
     for work in batch:
-        work.deferred.callback(work.outcome)  # a Failure becomes an errback
+        work.outcome = Failure(unavailable)

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+from contextlib import closing
 
 from sqlalchemy import Column, Connection, Integer, String, Table, bindparam, insert, select, update
 
@@ -17,6 +18,7 @@ schema_version = Table(
     Column("version", Integer, nullable=False),
 )
 
+_LOCK = 0x6D6F6E67  # any number that is the same in all nodes
 _FIND = select(schema_version.c.version).where(schema_version.c.module == bindparam("owner"))
 _CHANGE = (
     update(schema_version)
@@ -36,6 +38,7 @@ def ensure(connection: Connection, schema: Schema, *, upgrade: bool = False) -> 
     :raises SchemaRefused: newer than the code; or older, on PostgreSQL without ``upgrade``.
     """
     with connection.begin():
+        _lock(connection)
         schema_version.create(connection, checkfirst=True)
         found = connection.execute(_FIND, {"owner": schema.owner}).scalar()
         if found is None:
@@ -52,6 +55,12 @@ def ensure(connection: Connection, schema: Schema, *, upgrade: bool = False) -> 
         _upgrade(connection, schema, found, upgrade=upgrade)
 
 
+def _lock(connection: Connection) -> None:
+    """Nodes that start at the same time take turns, to the transaction's end."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+
 def _upgrade(connection: Connection, schema: Schema, found: int, *, upgrade: bool) -> None:
     sqlite = connection.dialect.name == "sqlite"
     if not sqlite and not upgrade:
@@ -60,8 +69,12 @@ def _upgrade(connection: Connection, schema: Schema, found: int, *, upgrade: boo
             f"{schema.version}: run mongoosectl db upgrade"
         )
     if sqlite:
-        _back_up(connection, found)
+        _back_up(connection, f"{schema.owner}-{found}")
     with connection.begin():
+        _lock(connection)
+        found = connection.execute(_FIND, {"owner": schema.owner}).scalar_one()
+        if found >= schema.version:
+            return  # another node was quicker
         for version in range(found + 1, schema.version + 1):
             step = schema.steps[version]
             for statement in step.sqlite if sqlite else step.pg:
@@ -70,12 +83,13 @@ def _upgrade(connection: Connection, schema: Schema, found: int, *, upgrade: boo
     logger.info("schema_upgraded owner=%s version=%d", schema.owner, schema.version)
 
 
-def _back_up(connection: Connection, version: int) -> None:
+def _back_up(connection: Connection, label: str) -> None:
     """Copies the SQLite file beside itself before its structure changes."""
     path = connection.engine.url.database
     if not path:
         return
-    copy = f"{path}.before-upgrade-{version}"
-    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+    copy = f"{path}.before-upgrade-{label}"
+    os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, 0o600))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-    os.chmod(copy, 0o600)
+    logger.info("database_copied path=%s", copy)

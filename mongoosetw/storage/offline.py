@@ -9,8 +9,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from mongoosetw.config.schema import DatabaseConnection
 from mongoosetw.storage import migrate
 from mongoosetw.storage.engine import engine_for
-from mongoosetw.storage.lane import DatabaseUnavailable
 from mongoosetw.storage.schema import Schema
+from mongoosetw.storage.work import DatabaseUnavailable
 
 _URLS = {"sqlite": "sqlite://", "postgresql": "postgresql+psycopg2://"}
 

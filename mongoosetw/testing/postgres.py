@@ -59,9 +59,10 @@ def private_postgres() -> Iterator[str | None]:
         start = [pg_ctl, "-D", data, "-w", "-l", log, "-o", options, "start"]
         subprocess.run([*prefix, *start], **quiet)  # type: ignore[call-overload]
         yield f"postgresql+psycopg2://test@127.0.0.1:{port}/postgres"
-        stop = [pg_ctl, "-D", data, "-m", "immediate", "stop"]
-        subprocess.run([*prefix, *stop], **quiet)  # type: ignore[call-overload]
     finally:
+        if os.path.exists(os.path.join(data, "postmaster.pid")):
+            stop = [pg_ctl, "-D", data, "-m", "immediate", "stop"]
+            subprocess.run([*prefix, *stop], **quiet)  # type: ignore[call-overload]
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,21 +1,17 @@
 """The database: calls, savepoints, schema versions, generic stores; SQLite and PostgreSQL."""
 
-import os
-import time
-
-from sqlalchemy import Column, Connection, String, Table, insert, select, text
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import OperationalError
 from twisted.internet import defer
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.storage import migrate
 from mongoosetw.storage.database import Database, DatabaseUnavailable
-from mongoosetw.storage.engine import postgresql_engine, sqlite_engine
+from mongoosetw.storage.engine import postgresql_engine
 from mongoosetw.storage.keyvalue import SCHEMA, open_keyvalue, open_map
-from mongoosetw.storage.schema import Schema, Step, metadata
-
-NAMES = Table("test_names", metadata, Column("name", String(50), primary_key=True))
-NAMES_SCHEMA = Schema("test_names", 1, (NAMES,))
+from mongoosetw.storage.schema import Schema, Step
+from tests.storage.case import NAMES, NAMES_SCHEMA, ThreadedCase, add
 
 
 class InlineTests(SynchronousTestCase):
@@ -80,12 +76,17 @@ class InlineTests(SynchronousTestCase):
             self.successResultOf(defer.Deferred.fromCoroutine(story())), (1, None)
         )
 
+    def test_statement_that_fails(self) -> None:
+        """A wrong statement fails the call that made it."""
+        wrong = self.db.read("wrong", lambda c: c.execute(text("SELECT * FROM nowhere")).all())
+        self.failureResultOf(wrong, OperationalError)
+
     def test_newer_schema_is_refused(self) -> None:
         """Tables newer than the program stop it, in words."""
         newer = Schema("test_names", 2, (NAMES,), {2: Step()})
         self.successResultOf(self.db.ensure(newer))
-        with self.assertRaisesRegex(migrate.SchemaRefused, "newer"):
-            self.db.ensure(NAMES_SCHEMA)
+        refused = self.failureResultOf(self.db.ensure(NAMES_SCHEMA), migrate.SchemaRefused)
+        self.assertIn("newer", str(refused.value))
 
     def test_upgrade(self) -> None:
         """SQLite tables are upgraded step by step when they are needed."""
@@ -96,49 +97,12 @@ class InlineTests(SynchronousTestCase):
         )
 
 
-def add(connection: Connection, name: str) -> None:
-    """Stores a name."""
-    connection.execute(insert(NAMES), {"name": name})
-
-
-class LaneTests(SynchronousTestCase):
+class LaneTests(ThreadedCase):
     """The database with its threads; calls from the reactor are collected by the test."""
-
-    def database(self) -> Database:
-        """A database in a file."""
-        return self.watched(Database(sqlite_engine(self.mktemp()), self.from_thread))
-
-    def watched(self, db: Database) -> Database:
-        """Has the table made, and everything closed at the end."""
-        with db.engine.connect() as connection:
-            migrate.ensure(connection, NAMES_SCHEMA)
-        self.addCleanup(db._close)
-        return db
-
-    def setUp(self) -> None:
-        """Collects what the threads want done in the reactor's."""
-        self.calls: list[tuple[object, ...]] = []
-
-    def from_thread(self, function: object, *args: object) -> None:
-        """``reactor.callFromThread``."""
-        self.calls.append((function, *args))
-
-    def wait(self, deferreds: "list[defer.Deferred[object]]") -> list[object]:
-        """The results, when all have come."""
-        results: list[object] = []
-        for deferred in deferreds:
-            deferred.addBoth(results.append)
-        until = time.monotonic() + 30
-        while len(results) < len(deferreds) and time.monotonic() < until:
-            while self.calls:
-                function, *args = self.calls.pop(0)
-                function(*args)  # type: ignore[operator]
-            time.sleep(0.001)
-        return results
 
     def test_one_failure_does_not_spoil_the_others(self) -> None:
         """Calls that share a transaction fail alone."""
-        self.check_isolation(self.database())
+        self.check_isolation(self.sqlite())
 
     def check_isolation(self, db: Database) -> None:
         """Many writes at once, of which one is a duplicate."""
@@ -152,13 +116,7 @@ class LaneTests(SynchronousTestCase):
 
     def test_postgresql(self) -> None:
         """PostgreSQL keeps the same contract."""
-        url = os.environ.get("MONGOOSETW_TEST_PG")
-        if not url:
-            raise SkipTest("MONGOOSETW_TEST_PG names no database")
-        engine = postgresql_engine(url)
-        with engine.connect() as connection, connection.begin():
-            metadata.drop_all(connection)
-        self.check_isolation(self.watched(Database(engine, self.from_thread, lanes=1)))
+        self.check_isolation(self.postgresql())
 
     def test_unreachable(self) -> None:
         """Without a database every call fails with DatabaseUnavailable."""

@@ -1,0 +1,204 @@
+"""Lanes: whose fault an error is, what comes back by itself, order, bounds."""
+
+import sqlite3
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mongoosetw.storage import lane
+from mongoosetw.storage.database import Database, DatabaseUnavailable
+from tests.storage.case import NAMES, ThreadedCase, add, stored
+
+SLOW = text("SELECT 1 FROM pg_sleep(2)")
+KILL = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+
+def failures(results: list[Any]) -> list[Failure]:
+    """Those results that are failures."""
+    return [result for result in results if isinstance(result, Failure)]
+
+
+def ask_nowhere(connection: Connection) -> int:
+    """Reads a table that is not there."""
+    return len(connection.execute(text("SELECT * FROM nowhere")).all())
+
+
+def swallow(connection: Connection) -> None:
+    """Goes on after a statement that failed, as if nothing had been."""
+    add(connection, "a")
+    try:
+        add(connection, "a")
+    except IntegrityError:
+        return
+
+
+class ErrorTests(ThreadedCase):
+    """Calls that share a transaction."""
+
+    def check_failed_read(self, db: Database) -> None:
+        """Three reads at once, the first of which fails."""
+        held = self.held(db.read)
+        other = self.held(db.read) if db.dialect == "sqlite" else None  # two lanes for reads
+        calls: list[Deferred[Any]] = [db.read("nowhere", ask_nowhere)]
+        calls += [db.read("read", stored) for _ in range(3)]
+        for each in (held, other):
+            if each is not None:
+                each.release()
+        results = self.wait(calls)
+        self.assertEqual(results.count([]), 3)
+        (failed,) = failures(results)
+        self.assertTrue(failed.check(DBAPIError), failed)
+
+    def test_failed_read(self) -> None:
+        """A read of what is not there fails alone and by its own error."""
+        self.check_failed_read(self.sqlite())
+
+    def test_failed_read_postgresql(self) -> None:
+        """PostgreSQL keeps the same contract."""
+        self.check_failed_read(self.postgresql())
+
+    def test_slow_statement_postgresql(self) -> None:
+        """A statement that takes too long fails alone; what was written beside it stays."""
+        db = self.postgresql(query_timeout=0.3)
+        held = self.held(db.run)
+        calls = [
+            db.run("add", lambda c: add(c, "a")),
+            db.run("slow", lambda c: c.execute(SLOW).scalar()),
+            db.run("add", lambda c: add(c, "b")),
+        ]
+        held.release()
+        (failed,) = failures(self.wait(calls))
+        self.assertTrue(failed.check(OperationalError), failed)
+        self.assertEqual(self.wait([db.read("read", stored)]), [["a", "b"]])
+
+    def test_swallowed_error_postgresql(self) -> None:
+        """No call that PostgreSQL would roll back in silence is told that it was stored."""
+        db = self.postgresql()
+        (alone,) = self.wait([db.run("swallow", swallow)])
+        self.assertIsInstance(alone, Failure)
+        held = self.held(db.run)
+        calls = [db.run("swallow", swallow), db.run("add", lambda c: add(c, "b"))]
+        held.release()
+        self.assertEqual(len(failures(self.wait(calls))), 1)
+        self.assertEqual(self.wait([db.read("read", stored)]), [["b"]])
+
+    def test_transaction_ended_by_a_call(self) -> None:
+        """A call that commits on its own fails, and the lane works on."""
+        db = self.sqlite()
+        (failed,) = self.wait([db.run("commit", lambda c: c.commit())])
+        self.assertIsInstance(failed, Failure)
+        self.wait([db.run("add", lambda c: add(c, "a"))])
+        self.assertEqual(self.wait([db.read("read", stored)]), [["a"]])
+
+
+class RecoveryTests(ThreadedCase):
+    """What was gone comes back without a restart."""
+
+    def test_full_disk(self) -> None:
+        """A full disk fails the writes of that moment as unavailable."""
+        db = self.sqlite()
+
+        def fill(connection: Connection) -> None:
+            connection.execute(text("PRAGMA max_page_count=1"))
+            connection.execute(text("CREATE TABLE large (a)"))
+
+        (failed,) = self.wait([db.run("fill", fill)])
+        self.assertTrue(failed.check(DatabaseUnavailable), failed)
+        # the next call has a connection of its own, and there is room again
+        self.assertEqual(self.wait([db.run("add", lambda c: add(c, "a"))]), [None])
+
+    def test_locked_file(self) -> None:
+        """A write waits for another process's transaction."""
+        db = self.sqlite()
+        path = db.engine.url.database
+        assert path is not None
+        rival = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        rival.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, rival.execute, ["COMMIT"]).start()
+        self.assertEqual(self.wait([db.run("add", lambda c: add(c, "a"))]), [None])
+        rival.close()
+
+    def test_lost_connections_postgresql(self) -> None:
+        """A connection that died while it was idle is made again for the next call."""
+        db = self.postgresql(lanes=2)
+        self.wait([db.run("add", lambda c: add(c, "a")), db.read("read", stored)])
+        with db.engine.connect() as connection:
+            connection.execute(KILL)
+        results = self.wait([db.run("add", lambda c: add(c, "b")), db.read("read", stored)])
+        self.assertEqual(failures(results), [])
+        self.assertEqual(self.wait([db.read("read", stored)]), [["a", "b"]])
+
+    def test_deadlock_postgresql(self) -> None:
+        """Two transactions in one another's way are both done in the end."""
+        db = self.postgresql(lanes=4)
+        self.wait([db.run("add", lambda c, n=n: add(c, n)) for n in "ab"])  # type: ignore[misc]
+        meeting = threading.Barrier(2)
+
+        def change(connection: Connection, names: str) -> None:
+            for position, name in enumerate(names):
+                mine = NAMES.c.name == name
+                connection.execute(NAMES.update().where(mine).values(name=name))
+                if position == 0 and not meeting.broken:
+                    try:
+                        meeting.wait(3)
+                        meeting.abort()
+                    except threading.BrokenBarrierError:
+                        return None
+
+        calls = [db.run("change", lambda c, o=o: change(c, o)) for o in ("ab", "ba")]  # type: ignore[misc]
+        self.assertEqual(failures(self.wait(calls)), [])
+
+
+class QueueTests(ThreadedCase):
+    """Order, bounds, end."""
+
+    def test_order(self) -> None:
+        """On SQLite, writes are done and answered in the order of their calls."""
+        db = self.sqlite()
+        names = [str(n) for n in range(600)]
+        answered: list[str] = []
+        calls = [db.run(name, lambda c, name=name: add(c, name)) for name in names]  # type: ignore[misc]
+        db.watch(lambda name, _: answered.append(name))
+        self.wait(calls)
+        self.assertEqual(answered, names)
+        self.assertEqual(self.wait([db.read("read", stored)]), [names])
+
+    def test_bound(self) -> None:
+        """With too many calls waiting, the next fails at once instead of filling memory."""
+        self.patch(lane, "_QUEUE", 3)
+        db = self.sqlite()
+        held = self.held(db.run)
+        calls = [db.run("add", lambda c, n=n: add(c, n)) for n in "ab"]  # type: ignore[misc]
+        self.failureResultOf(db.run("add", lambda c: add(c, "c")), DatabaseUnavailable)
+        held.release()
+        self.assertEqual(failures(self.wait([held.deferred, *calls])), [])
+        self.assertEqual(db.waiting, 0)
+
+    def test_close(self) -> None:
+        """What was queued is done before the database closes; later calls fail."""
+        db = self.sqlite()
+        held = self.held(db.run)
+        last = db.run("add", lambda c: add(c, "a"))
+        for each in (*db._writers, *db._readers):
+            each.end()
+        self.failureResultOf(db.run("add", lambda c: add(c, "b")), DatabaseUnavailable)
+        held.release()
+        self.assertEqual(failures(self.wait([last])), [])
+
+    def test_timing(self) -> None:
+        """Every call's name and duration are told, the time in the queue included."""
+        db = self.sqlite()
+        told: dict[str, float] = {}
+        db.watch(told.__setitem__)
+        held = self.held(db.run)
+        waiting = db.run("waiting", lambda c: add(c, "a"))
+        time.sleep(0.05)
+        held.release()
+        self.wait([held.deferred, waiting])
+        self.assertEqual(set(told), {"held", "waiting"})
+        self.assertGreaterEqual(told["waiting"], 0.05)
