@@ -2,14 +2,14 @@
 
 from mongoosetw.delivery import most_available
 from mongoosetw.hooks.bus import Order, Outcome
-from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceiveMessage, UserSendMessage
-from mongoosetw.host import Host
+from mongoosetw.hooks.c2s import SessionLike, UserReceiveMessage, UserSendMessage
 from mongoosetw.module import BARE, IQ, XEP, Module, NoOptions, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
-from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
+ENABLED = "carbons"
+"""Flag of a session that gets copies."""
 _PRIVATE = (ns.CARBONS, "private")
 _NO_COPY = (ns.HINTS, "no-copy")
 _WRAPPED = {(ns.CARBONS, "sent"), (ns.CARBONS, "received")}
@@ -43,39 +43,28 @@ class Carbons(Module[NoOptions]):
     xeps = (XEP(280, "1.0.1"),)
     features = (ns.CARBONS, "urn:xmpp:carbons:rules:0")
 
-    def __init__(self, host: Host, options: NoOptions) -> None:
-        super().__init__(host, options)
-        self._enabled: dict[JID, tuple[SessionLike, ...]] = {}
-
     @on_iq("set", ns.CARBONS, "enable", to=BARE)
     def enable(self, iq: IQ) -> None:
         """§4: this resource wants copies."""
-        session = _own_session(iq)
-        self._forget(session)
-        self._enabled[session.bare] = (*self._enabled.get(session.bare, ()), session)
+        _own_session(iq).flag(ENABLED)
 
     @on_iq("set", ns.CARBONS, "disable", to=BARE)
     def disable(self, iq: IQ) -> None:
         """§5: it does not any more."""
-        self._forget(_own_session(iq))
+        _own_session(iq).flag(ENABLED, False)
 
-    @on(SessionClosed)
-    def closed(self, event: SessionClosed) -> None:
-        """A session that is gone gets no copies."""
-        self._forget(event.session)
-
-    def _forget(self, session: SessionLike) -> None:
-        others = tuple(s for s in self._enabled.get(session.bare, ()) if s is not session)
-        if others:
-            self._enabled[session.bare] = others
-        else:
-            self._enabled.pop(session.bare, None)
+    def _enabled(self, session: SessionLike) -> tuple[SessionLike, ...]:
+        """The resources of the session's user that want copies, itself included."""
+        sessions = self.host.sessions.of(session.bare)
+        if len(sessions) < 2:
+            return ()
+        return tuple(s for s in sessions if ENABLED in s.flags)
 
     @on(UserSendMessage, Order.COPY)
     def sent(self, event: UserSendMessage) -> Outcome:
         """§8: the sender's other resources get a copy."""
-        enabled = self._enabled.get(event.session.bare)
-        if enabled is not None and eligible(event.stanza, sent=True):
+        enabled = self._enabled(event.session)
+        if enabled and eligible(event.stanza, sent=True):
             if event.stanza.to is None or event.stanza.to.bare != event.session.bare:
                 self._copy("sent", event.stanza, event.session, enabled)
         return None
@@ -84,8 +73,8 @@ class Carbons(Module[NoOptions]):
     def received(self, event: UserReceiveMessage) -> Outcome:
         """§7: the recipient's other resources get a copy, each one at most."""
         session, stanza = event.session, event.stanza
-        enabled = self._enabled.get(session.bare)
-        if enabled is None or stanza.to is None or not eligible(stanza, sent=False):
+        enabled = self._enabled(session)
+        if not enabled or stanza.to is None or not eligible(stanza, sent=False):
             return None
         others = enabled
         if self.host.sessions.get(stanza.to) is None:

@@ -1,7 +1,6 @@
 """Pings: answered, and sent to clients that are silent (XEP-0199)."""
 
 from dataclasses import dataclass
-from typing import cast
 
 from mongoosetw.config.options import option
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, SessionOpened
@@ -46,7 +45,8 @@ class Ping(Module[PingOptions]):
         """Watches the sessions that are there already, after a reload."""
         self._watched: dict[SessionLike, Timer | None] = {}
         for session in self.host.sessions:
-            self._watch(cast(SessionLike, session))
+            if session.local:
+                self._watch(session)
 
     def stop(self) -> None:
         """Forgets the sessions: answers that are still to come start no timer."""

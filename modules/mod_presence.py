@@ -75,6 +75,7 @@ class Presence(Module[NoOptions]):
         initial = session.presence is None
         session.presence = stanza
         session.priority = priority
+        self.host.sessions.changed(session)
         lists = await self._lists(session.bare)
         self._broadcast(session, stanza, lists.from_them)
         if initial:
@@ -124,6 +125,7 @@ class Presence(Module[NoOptions]):
             return
         session.presence = None
         session.priority = None
+        self.host.sessions.changed(session)
         lists = await self._lists(session.bare)
         self._broadcast(session, stanza, lists.from_them)
         status = stanza.child(ns.CLIENT, "status")

@@ -14,7 +14,7 @@ from mongoosetw.storage.database import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
-    from mongoosetw.c2s.session import Session
+    from mongoosetw.hooks.c2s import SessionLike
     from mongoosetw.host import Host
     from mongoosetw.server import Server
 
@@ -173,7 +173,7 @@ class SessionCommands:
             session.close("policy-violation", reason)
         return {"kicked": [str(session.jid) for session in sessions]}
 
-    def _of(self, args: Args) -> list["Session"]:
+    def _of(self, args: Args) -> list["SessionLike"]:
         jid = _account(args)
         sessions = _host(self._server, jid.domain).sessions
         if jid.is_bare:
@@ -182,7 +182,7 @@ class SessionCommands:
         return [] if session is None else [session]
 
 
-def _describe(session: "Session") -> dict[str, Any]:
+def _describe(session: "SessionLike") -> dict[str, Any]:
     return {
         "jid": str(session.jid),
         "available": session.available,

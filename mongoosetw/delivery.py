@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from mongoosetw.hooks.bus import STOP
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
-    from mongoosetw.c2s.session import Session
     from mongoosetw.host import Host
 
 
@@ -35,7 +35,7 @@ def deliver_message_to_bare(host: "Host", stanza: Stanza) -> bool:
     return bool(able)
 
 
-def most_available(sessions: "list[Session]") -> "list[Session]":
+def most_available(sessions: list[SessionLike]) -> list[SessionLike]:
     """The resources with the highest priority, all of them (RFC 6121 §8.5.2.1.1)."""
     if len(sessions) < 2:
         return sessions

@@ -16,6 +16,7 @@ from mongoosetw.config.load import Config
 from mongoosetw.config.schema import ListenC2S
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.host import Host
+from mongoosetw.ids import TimeIDs
 from mongoosetw.loading import reload_modules, start_modules, stop_modules
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.router import Router
@@ -54,6 +55,7 @@ class Server:
         self.started_at = time.time()
         self.data_dir = config.general.data_dir
         self.secret = secrets.token_bytes(32)
+        self.ids = TimeIDs()
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
         self.router = Router(self.hooks)

@@ -1,29 +1,46 @@
 """The sessions of a host: who is connected, by full and by bare JID."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
 
-if TYPE_CHECKING:  # types only
-    from mongoosetw.c2s.session import Session
+
+class SessionWatcher(Protocol):
+    """Has the changes of the sessions of this node told, to tell them to other nodes."""
+
+    def opened(self, session: SessionLike) -> None:
+        """A session of this node was registered."""
+
+    def changed(self, session: SessionLike) -> None:
+        """Its presence, priority or flags changed."""
+
+    def closed(self, session: SessionLike) -> None:
+        """It is registered no longer."""
 
 
 class SessionRegistry:
-    """Sessions by address. One per host."""
+    """Sessions by address, of this node and of others. One per host.
+
+    :ivar watcher: told of the changes of this node's sessions.
+    """
 
     def __init__(self) -> None:
-        self._full: dict[JID, Session] = {}
-        self._bare: dict[JID, tuple[Session, ...]] = {}
+        self._full: dict[JID, SessionLike] = {}
+        self._bare: dict[JID, tuple[SessionLike, ...]] = {}
         self.get = self._full.get
+        self.watcher: SessionWatcher | None = None
 
-    def add(self, session: "Session") -> None:
+    def add(self, session: SessionLike) -> None:
         """Registers a session under its full JID, which must be free."""
         assert session.jid not in self._full
         self._full[session.jid] = session
         self._bare[session.bare] = (*self._bare.get(session.bare, ()), session)
+        if self.watcher is not None and session.local:
+            self.watcher.opened(session)
 
-    def remove(self, session: "Session") -> None:
+    def remove(self, session: SessionLike) -> None:
         """Forgets a session; harmless when another one has taken its place."""
         if self._full.get(session.jid) is not session:
             return
@@ -33,18 +50,25 @@ class SessionRegistry:
             self._bare[session.bare] = others
         else:
             del self._bare[session.bare]
+        if self.watcher is not None and session.local:
+            self.watcher.closed(session)
 
-    def of(self, bare: JID) -> "tuple[Session, ...]":
+    def changed(self, session: SessionLike) -> None:
+        """Its presence, priority or flags are others than before."""
+        if self.watcher is not None and self._full.get(session.jid) is session:
+            self.watcher.changed(session)
+
+    def of(self, bare: JID) -> tuple[SessionLike, ...]:
         """All connected resources of an account, the oldest first."""
         return self._bare.get(bare, ())
 
-    def available(self, bare: JID) -> "list[Session]":
+    def available(self, bare: JID) -> list[SessionLike]:
         """The available resources of an account (RFC 6121 §4.2)."""
-        return [s for s in self._bare.get(bare, ()) if s.presence is not None]
+        return [s for s in self._bare.get(bare, ()) if s.available]
 
     def count(self) -> int:
         """How many sessions there are."""
         return len(self._full)
 
-    def __iter__(self) -> "Iterator[Session]":
+    def __iter__(self) -> Iterator[SessionLike]:
         return iter(list(self._full.values()))

@@ -24,6 +24,8 @@ from mongoosetw.xmpp.stanza import Stanza, escape
 
 SUBSCRIPTION_TYPES = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 _CACHED_USERS = 20_000
+INTERESTED = "roster"
+"""Flag of a session that gets roster pushes (RFC 6121 §2.1.6)."""
 _LONGEST_NAME = 1023
 
 
@@ -117,7 +119,7 @@ class Roster(Module[RosterOptions]):
         _check_owner(iq)
         items = [item for item in (await self.items(iq.user)).values() if item.listed]
         if iq.session is not None:
-            iq.session.state[self.name] = True
+            iq.session.flag(INTERESTED)
         body = "".join(map(_xml, items))
         if not self.options.versioning:
             return f"<query xmlns='{ns.ROSTER}'>{body}</query>".encode()
@@ -188,7 +190,7 @@ class Roster(Module[RosterOptions]):
             version = f" ver='{_version([i for i in known if i.listed])}'"
         payload = f"<query xmlns='{ns.ROSTER}'{version}>{item}</query>"
         for session in self.host.sessions.of(user):
-            if self.name in session.state:
+            if INTERESTED in session.flags:
                 identifier = f"push-{abs(hash((item, session.jid))):x}"
                 push = Stanza.make("iq", to=session.jid, type="set", id=identifier, inner=payload)
                 session.send(push)

@@ -38,8 +38,10 @@ _SEND: dict[str, Any] = {
 class Session:
     """What the server knows of one connected resource.
 
+    :ivar sid: unique in the cluster; of two sessions the newer has the greater one.
     :ivar presence: the last available presence, None while there is none.
     :ivar priority: of that presence (RFC 6121 §4.7.2.3).
+    :ivar flags: what other nodes have to know of the session, such as ``carbons``.
     :ivar state: what modules keep for the session, by module name.
     :ivar opened_at: seconds of the server's clock.
     """
@@ -49,6 +51,7 @@ class Session:
         "_state",
         "address",
         "bare",
+        "flags",
         "host",
         "jid",
         "last_activity",
@@ -56,12 +59,16 @@ class Session:
         "presence",
         "priority",
         "secure",
+        "sid",
         "stream",
     )
+    local = True
 
     def __init__(self, stream: "ClientStream", host: "Host", jid: JID) -> None:
         self.stream: ClientStream | None = stream
         self.host = host
+        self.sid = host.server.ids.next()
+        self.flags: frozenset[str] = frozenset()
         self.jid = jid
         self.bare = jid.bare
         self.presence: Stanza | None = None
@@ -78,6 +85,13 @@ class Session:
         if self._state is None:
             self._state = {}
         return self._state
+
+    def flag(self, name: str, on: bool = True) -> None:
+        """Sets or clears a flag, for all nodes to see."""
+        flags = self.flags | {name} if on else self.flags - {name}
+        if flags != self.flags:
+            self.flags = flags
+            self.host.sessions.changed(self)
 
     @property
     def available(self) -> bool:

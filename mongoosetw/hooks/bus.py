@@ -73,7 +73,6 @@ class Entry:
     priority: int
     owner: str
     call: Handler
-    waits: bool
 
 
 class HookBus:
@@ -86,18 +85,19 @@ class HookBus:
     def __init__(self) -> None:
         self._registered: dict[type[Hook], list[Entry]] = {}
         self._chains: dict[type[Hook], tuple[Entry, ...]] = {}
-        self._waiting: frozenset[type[Hook]] = frozenset()
 
     def add(self, hook: type[H], priority: int, owner: str, call: Callable[[H], Any]) -> None:
-        """Registers a handler; ``def`` or, where the hook may wait, ``async def``.
+        """Registers a handler. Where the hook may wait, it may be ``async def``.
+
+        A plain function may also return an awaitable when it has to wait, and an outcome at
+        once when it has not: the chain then runs without a coroutine.
 
         :raises TypeError: a coroutine handler for a hook that may not wait.
         """
-        waits = inspect.iscoroutinefunction(call)
-        if waits and not hook.may_wait:
+        if inspect.iscoroutinefunction(call) and not hook.may_wait:
             raise TypeError(f"{hook.__name__} may not wait, but {call!r} is a coroutine function")
         entries = self._registered.setdefault(hook, [])
-        entries.append(Entry(int(priority), owner, call, waits))
+        entries.append(Entry(int(priority), owner, call))
         entries.sort(key=lambda entry: entry.priority)
 
     def remove_owner(self, owner: str) -> None:
@@ -107,9 +107,8 @@ class HookBus:
 
     def publish(self) -> None:
         """Makes what was added and removed take effect, in one step."""
-        chains = {hook: tuple(entries) for hook, entries in self._registered.items() if entries}
-        self._waiting = frozenset(h for h, chain in chains.items() if any(e.waits for e in chain))
-        self._chains = chains
+        registered = self._registered.items()
+        self._chains = {hook: tuple(entries) for hook, entries in registered if entries}
 
     def handled(self, hook: type[Hook]) -> bool:
         """Whether anybody handles this hook; ask before building a costly event."""
@@ -134,12 +133,9 @@ class HookBus:
         :raises StanzaError: a handler refused the stanza.
         :raises HookFailed: a handler failed, and the hook fails closed.
         """
-        hook = type(event)
-        chain = self._chains.get(hook)
+        chain = self._chains.get(type(event))
         if chain is None:
             return None
-        if hook in self._waiting:
-            return begin(self._run_waiting(event, chain))
         for entry in chain:
             try:
                 outcome = entry.call(event)
@@ -147,28 +143,45 @@ class HookBus:
                 raise
             except Exception as error:  # boundary: a module's fault stays the module's
                 outcome = _failed(event, entry, error)
+            if outcome is None:
+                continue
             if outcome is STOP:
                 return STOP
+            return begin(_wait(event, chain, entry, outcome))
         return None
 
     async def run(self, event: Hook) -> Outcome:
         """Runs the chain, waiting where handlers wait; raises as :meth:`fire` does."""
-        chain = self._chains.get(type(event))
-        return None if chain is None else await self._run_waiting(event, chain)
+        outcome = self.fire(event)
+        return await outcome if isinstance(outcome, Deferred) else outcome
 
-    async def _run_waiting(self, event: Hook, chain: tuple[Entry, ...]) -> Outcome:
-        for entry in chain:
-            try:
-                outcome = entry.call(event)
-                if entry.waits:
-                    outcome = await cast(Awaitable[Outcome], outcome)
-            except (StanzaError, StreamError, CancelledError):
-                raise
-            except Exception as error:  # boundary: a module's fault stays the module's
-                outcome = _failed(event, entry, error)
-            if outcome is STOP:
-                return STOP
-        return None
+
+async def _wait(
+    event: Hook, chain: tuple[Entry, ...], waiting: Entry, awaited: Awaitable[Outcome]
+) -> Outcome:
+    """Goes on with a chain at the handler that has to wait."""
+    outcome = await _awaited(event, waiting, awaited)
+    position = next(i for i, entry in enumerate(chain) if entry is waiting)
+    for entry in chain[position + 1 :]:
+        if outcome is STOP:
+            break
+        try:
+            answer = entry.call(event)
+        except (StanzaError, StreamError):
+            raise
+        except Exception as error:  # boundary: a module's fault stays the module's
+            answer = _failed(event, entry, error)
+        outcome = await _awaited(event, entry, answer) if isinstance(answer, Awaitable) else answer
+    return outcome
+
+
+async def _awaited(event: Hook, entry: Entry, awaited: Awaitable[Outcome]) -> Outcome:
+    try:
+        return await awaited
+    except (StanzaError, StreamError, CancelledError):
+        raise
+    except Exception as error:  # boundary: a module's fault stays the module's
+        return _failed(event, entry, error)
 
 
 def _failed(event: Hook, entry: Entry, error: Exception) -> Outcome:

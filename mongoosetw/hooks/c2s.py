@@ -15,13 +15,20 @@ if TYPE_CHECKING:  # types only: at run time nothing below depends on what is ab
 
 
 class SessionLike(Protocol):
-    """What handlers may use of a session; see ``mongoosetw.c2s.session.Session``."""
+    """What handlers may use of a session; see ``mongoosetw.c2s.session.Session``.
 
+    A session of another node has the same interface; ``local`` tells them apart. Its
+    ``presence`` is not known here, nor is its ``state``.
+    """
+
+    sid: int
+    local: bool
     jid: JID
     bare: JID
     host: "Host"
     priority: int | None
     presence: Stanza | None
+    flags: frozenset[str]
     secure: bool
     address: str
     opened_at: float
@@ -35,6 +42,7 @@ class SessionLike(Protocol):
     def send_bytes(self, data: bytes) -> None: ...
     def deliver(self, stanza: Stanza) -> None: ...
     def close(self, condition: str | None = None, text: str | None = None) -> None: ...
+    def flag(self, name: str, on: bool = True) -> None: ...
     def __hash__(self) -> int: ...
 
 

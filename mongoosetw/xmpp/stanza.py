@@ -6,7 +6,7 @@ and written to any client's stream by concatenating bytes.
 """
 
 from html import escape as _escape
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Protocol, Self, cast
 
 from twisted.words.xish import domish
 
@@ -38,10 +38,24 @@ def serialise(payload: "bytes | str | domish.Element | None") -> bytes:
     return cast(str, payload.toXml(defaultUri=ns.CLIENT)).encode()
 
 
+class Receipt(Protocol):
+    """Holds back the acknowledgement of one stanza until what is owed to it is settled."""
+
+    def hold(self) -> None:
+        """Something has begun that must be done before the stanza counts as handled."""
+
+    def release(self) -> None:
+        """It is done."""
+
+
 class Stanza:
     """A message, presence or iq (RFC 6120 §8).
 
     Treat a stanza as a value: never change one that was handed to you, make a :meth:`copy`.
+
+    :ivar receipt: what must be settled before the sender's stream counts the stanza as handled
+        (XEP-0198 §4), None when nobody counts; copies share it.
+    :ivar log: the entry in the message log where the message is kept, if it is; copies share it.
     """
 
     __slots__ = (
@@ -55,6 +69,8 @@ class Stanza:
         "id",
         "kind",
         "lang",
+        "log",
+        "receipt",
         "to",
         "type",
     )  # fmt: skip
@@ -82,6 +98,8 @@ class Stanza:
         self._span = (0, 0)
         self._element: domish.Element | None = None
         self._xml: bytes | None = None
+        self.receipt: Receipt | None = None
+        self.log: Any = None
 
     @classmethod
     def received(
@@ -109,6 +127,8 @@ class Stanza:
         stanza._span = span
         stanza._element = None
         stanza._xml = None
+        stanza.receipt = None
+        stanza.log = None
         return stanza
 
     @property
@@ -235,7 +255,7 @@ class Stanza:
     ) -> "Stanza":
         """The same stanza with some of it replaced."""
         same_content = inner is _UNSET
-        return Stanza(
+        stanza = Stanza(
             self.kind,
             self.to if to is _UNSET else to,
             self.from_ if from_ is _UNSET else from_,
@@ -245,6 +265,20 @@ class Stanza:
             self._children if same_content else None,
             self.inner if same_content else serialise(inner),
         )
+        stanza.receipt = self.receipt
+        stanza.log = self.log
+        return stanza
+
+    def with_child(self, name: Name, xml: bytes) -> "Stanza":
+        """The same stanza with one element more at its end.
+
+        :param name: of the element ``xml``, which declares its namespace.
+        """
+        stanza = self.copy(inner=self.inner + xml)
+        stanza._children = (*self.children, name)
+        if self._xml is not None and (end := self._xml.rfind(b"</")) > 0 and self.inner:
+            stanza._xml = self._xml[:end] + xml + self._xml[end:]
+        return stanza
 
     def result(self, payload: bytes | str | domish.Element | None = b"") -> "Stanza":
         """The answer to this iq request (RFC 6120 §8.2.3)."""

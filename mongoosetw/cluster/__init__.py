@@ -1,0 +1,1 @@
+"""Nodes and their links: what joins the processes of a machine and the machines of a cluster."""

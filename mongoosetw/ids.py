@@ -1,0 +1,50 @@
+"""Numbers that sort by time and are never given twice, by no node of a cluster."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+NODES: Final = 256
+"""How many nodes can make ids at the same time."""
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+class TimeIDs:
+    """Makes ids: microseconds since 1970 in the upper 55 bits, the node's number in the lower 8.
+
+    An id is greater than all before it from the same node, also when the clock goes back.
+
+    :param node: the node's number, below 256 and unique among the living nodes.
+    """
+
+    __slots__ = ("_last", "_node", "_now")
+
+    def __init__(self, node: int = 0, now: Callable[[], int] = _microseconds) -> None:
+        if not 0 <= node < NODES:
+            raise ValueError(f"node number {node} is not below {NODES}")
+        self._node = node
+        self._now = now
+        self._last = 0
+
+    def next(self) -> int:
+        """A new id, positive and below 2⁶³."""
+        now = self._now()
+        self._last = now = now if now > self._last else self._last + 1
+        return now << 8 | self._node
+
+    def stay_above(self, identifier: int) -> None:
+        """Makes no id up to this one any more: what an earlier process has given away."""
+        self._last = max(self._last, identifier >> 8)
+
+
+def timestamp(identifier: int) -> float:
+    """When an id was made, in seconds since 1970."""
+    return (identifier >> 8) / 1e6
+
+
+def first_at(seconds: float) -> int:
+    """The lowest id that can have been made at a time, in seconds since 1970."""
+    return int(seconds * 1e6) << 8
