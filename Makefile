@@ -1,6 +1,7 @@
 # make run    start the server on its embedded default (domain localhost, SQLite)
 # make test   run all tests
 # make check  lint and types
+# make docs   write the reference pages and sql/ from the declarations
 PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?= mongoosetw.toml
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 SOURCES := mongoosetw modules tests examples twisted/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check docs format clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -39,6 +40,10 @@ test: $(VENV)/.test
 check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy --strict mongoosetw modules
+
+docs: $(VENV)/.test
+	$(BIN)/python -m mongoosetw.docs
+	$(BIN)/python -m tests.test_sql
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)

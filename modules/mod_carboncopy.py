@@ -37,7 +37,14 @@ def eligible(stanza: Stanza, *, sent: bool) -> bool:
 
 
 class Carbons(Module[NoOptions]):
-    """XEP-0280: Message Carbons."""
+    """XEP-0280: Message Carbons.
+
+    A client that has enabled them gets a copy of every message that its user's other clients
+    send or receive: chat messages, messages with a body or with receipts, chat markers, chat
+    states or invitations, and errors. Messages with ``<private/>`` or the hint ``no-copy``, and
+    private messages of a room, are not copied. Stored are no copies: a client that was away
+    asks the archive.
+    """
 
     name = "mod_carboncopy"
     xeps = (XEP(280, "1.0.1"),)

@@ -52,7 +52,13 @@ def can_wait(stanza: Stanza) -> bool:
 
 
 class CSI(Module[CSIOptions]):
-    """XEP-0352: Client State Indication."""
+    """XEP-0352: Client State Indication.
+
+    A client that says that nobody looks at it gets no presence and no chat states for now. They
+    wait, of each sender only the newest presence, until the client is active again, until
+    anything else is sent to it, or until ``buffer_max`` of them wait; then they are sent first,
+    in their order. So a phone's radio sleeps, and nothing is lost or reordered.
+    """
 
     name = "mod_csi"
     options_class = CSIOptions

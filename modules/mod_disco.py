@@ -40,7 +40,13 @@ class DiscoOptions:
 
 
 class Disco(Module[DiscoOptions]):
-    """XEP-0030: Service Discovery."""
+    """XEP-0030: Service Discovery.
+
+    The server tells its identity, the features of all running modules and the services next to
+    it, and contact addresses where ``server_info`` has any (XEP-0157). An account is told of only
+    to its owner and to those who may see its presence; others get the answer of an account
+    that does not exist.
+    """
 
     name = "mod_disco"
     options_class = DiscoOptions

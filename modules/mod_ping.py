@@ -29,6 +29,9 @@ class PingOptions:
 class Ping(Module[PingOptions]):
     """XEP-0199: XMPP Ping.
 
+    Pings from clients are answered. With ``send_pings``, clients that have been silent are pinged,
+    and those that do not answer can be disconnected: then a lost phone does not stay online.
+
     One timer for each session, never touched by its stanzas: when it fires, it looks at the
     session's last activity and, if that was recent, waits for the rest.
     """

@@ -33,7 +33,13 @@ def priority_of(stanza: Stanza) -> int:
 
 
 class Presence(Module[NoOptions]):
-    """RFC 6121 §4: who is there."""
+    """RFC 6121 §4: who is there.
+
+    Sends a client's presence to the subscribers of its user and to the user's other clients,
+    answers probes, remembers directed presence, and says goodbye for a client whose connection was
+    lost. Who is subscribed to whom, mod_roster knows. Without this module nobody is available, so
+    that messages reach only full addresses.
+    """
 
     name = "mod_presence"
     requires = (Needs("mod_roster", hard=False),)

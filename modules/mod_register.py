@@ -53,7 +53,13 @@ class RegisterOptions:
 
 
 class Register(Module[RegisterOptions]):
-    """XEP-0077: In-Band Registration."""
+    """XEP-0077: In-Band Registration.
+
+    Clients can make an account before they log in, change its password and cancel it. From one
+    address one account can be made in ``general.registration_timeout`` seconds, except from this
+    machine. On a server that strangers can reach, restrict it by ``ip_access`` or ``access``, or
+    leave the module out and make accounts with ``mongoosectl account register``.
+    """
 
     name = "mod_register"
     options_class = RegisterOptions

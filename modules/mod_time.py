@@ -7,7 +7,10 @@ from mongoosetw.xmpp import ns
 
 
 class Time(Module[NoOptions]):
-    """XEP-0202: Entity Time."""
+    """XEP-0202: Entity Time.
+
+    Tells the server's time in UTC, and its time zone.
+    """
 
     name = "mod_time"
     xeps = (XEP(202, "2.0"),)

@@ -18,7 +18,10 @@ class VersionOptions:
 
 
 class Version(Module[VersionOptions]):
-    """XEP-0092: Software Version."""
+    """XEP-0092: Software Version.
+
+    Tells that this is mongoosetw, its version and, if ``os_info`` is on, the operating system.
+    """
 
     name = "mod_version"
     options_class = VersionOptions

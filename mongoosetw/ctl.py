@@ -145,6 +145,8 @@ def _add_server(commands: Any) -> None:
 def _add_offline(commands: Any) -> None:
     file = ("file?", f"the file; otherwise --config or {DEFAULT_CONFIG}")
     _command(commands, "check", "check a configuration file, all of it at once", _check, file)
+    page = ("page?", "configuration, hooks, metrics, xeps or a module's name; without: the pages")
+    _command(commands, "docs", "print a page of the reference", _docs, page)
     group = _group(commands, "db", "the database's tables")
     _command(group, "upgrade", "create missing tables and upgrade old ones", _db_upgrade)
     command = _command(group, "sql", "print the SQL that creates all tables", _db_sql)
@@ -301,6 +303,19 @@ def _check(options: argparse.Namespace) -> int:
     path = Path(options.file) if options.file else config_path(options)
     _load(path)
     print(f"{path}: no errors")
+    return 0
+
+
+def _docs(options: argparse.Namespace) -> int:
+    from mongoosetw.docs.pages import PageUnknown, names, text
+
+    if options.page is None:
+        print("\n".join(names()))
+        return 0
+    try:
+        print(text(options.page), end="")
+    except PageUnknown as error:
+        raise Failed(str(error)) from None
     return 0
 
 

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import logging
+import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,13 @@ def _checked(name: str, found: Any) -> type[Module[Any]]:
     if not (inspect.isclass(found) and issubclass(found, Module)):
         raise LoadError(f"{name}: {found!r} is not a module")
     return found
+
+
+def shipped() -> list[str]:
+    """The names of the modules that come with the server, sorted."""
+    package = importlib.import_module("modules")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if name.startswith("mod_"))
 
 
 def options_of(name: str) -> type | None:

@@ -19,6 +19,7 @@ from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.storage.keyvalue import KeyValue, Map, open_keyvalue, open_map
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
+from mongoosetw.xmpp.xep import XEP as XEP
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
@@ -29,14 +30,6 @@ DOMAIN: Final = "domain"
 """Target of an iq that is addressed to the served domain itself."""
 BARE: Final = "bare"
 """Target of an iq that is addressed to an account, or has no ``to`` (RFC 6120 §10.3.3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class XEP:
-    """An extension that a module implements, with the version that it follows."""
-
-    number: int
-    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,28 @@ class Check(CommandLine):
         self.assertIn("none.toml", self.err.getvalue())
 
 
+class Docs(CommandLine):
+    """`mongoosectl docs` works without a server."""
+
+    def test_pages(self) -> None:
+        """Without a page the pages are listed, modules among them."""
+        self.assertEqual(ctl.main(["docs"]), 0)
+        self.assertIn("hooks\n", self.out.getvalue())
+        self.assertIn("mod_ping\n", self.out.getvalue())
+
+    def test_page(self) -> None:
+        """A module's page is printed, also that of a class in another package."""
+        self.assertEqual(ctl.main(["docs", "mod_ping"]), 0)
+        self.assertIn("| `ping_interval` |", self.out.getvalue())
+        self.assertEqual(ctl.main(["docs", "examples.greeter.greeter:Greeter"]), 0)
+        self.assertIn("# mod_greeter\n", self.out.getvalue())
+
+    def test_unknown(self) -> None:
+        """A page that does not exist is refused."""
+        self.assertEqual(ctl.main(["docs", "mod_nonsense"]), 1)
+        self.assertIn("there is no module mod_nonsense", self.err.getvalue())
+
+
 class DatabaseCommands(CommandLine):
     """`mongoosectl db` works without a server."""
 

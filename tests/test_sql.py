@@ -5,7 +5,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.auth import rdbms
-from mongoosetw.loading import find
+from mongoosetw.loading import find, shipped
 from mongoosetw.storage import keyvalue, offline
 from mongoosetw.storage.schema import Schema
 
@@ -15,8 +15,7 @@ FILES = {"postgresql": ROOT / "sql" / "pg.sql", "sqlite": ROOT / "sql" / "sqlite
 
 def schemas() -> list[Schema]:
     """Of the core, then of the modules by name."""
-    names = sorted({path.stem for path in (ROOT / "modules").glob("mod_*")})
-    of_modules = [schema for name in names if (schema := find(name).schema) is not None]
+    of_modules = [schema for name in shipped() if (schema := find(name).schema) is not None]
     return [rdbms.SCHEMA, keyvalue.SCHEMA, *of_modules]
 
 
@@ -26,7 +25,8 @@ class SQLTests(SynchronousTestCase):
     def test_fresh(self) -> None:
         """They are what the code creates."""
         for dialect, path in FILES.items():
-            self.assertEqual(path.read_text(), offline.sql(dialect, schemas()) + "\n", path.name)
+            stale = f"{path.name} is stale: run make docs"
+            self.assertEqual(path.read_text(), offline.sql(dialect, schemas()) + "\n", stale)
 
 
 if __name__ == "__main__":

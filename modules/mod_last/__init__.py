@@ -26,7 +26,11 @@ class LastOptions:
 
 
 class Last(Module[LastOptions]):
-    """XEP-0012: Last Activity."""
+    """XEP-0012: Last Activity.
+
+    When an account's resource goes offline, time and status are noted, and told to those who may
+    see the account's presence. Asked itself, the server tells for how long it has been running.
+    """
 
     name = "mod_last"
     options_class = LastOptions

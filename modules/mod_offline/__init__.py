@@ -35,7 +35,12 @@ class OfflineOptions:
 
 
 class Offline(Module[OfflineOptions]):
-    """XEP-0160: Best Practices for Handling Offline Messages."""
+    """XEP-0160: Best Practices for Handling Offline Messages.
+
+    Messages for an account without an available resource are kept, as many as the access rule
+    ``access_max_user_messages`` allows, and delivered with the time of their arrival when a client
+    comes online that takes messages. What nobody would miss, such as chat states, is not kept.
+    """
 
     name = "mod_offline"
     options_class = OfflineOptions

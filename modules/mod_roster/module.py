@@ -38,7 +38,12 @@ class RosterOptions:
 
 
 class Roster(Module[RosterOptions]):
-    """RFC 6121 §2, §3: rosters and presence subscriptions."""
+    """RFC 6121 §2, §3: rosters and presence subscriptions.
+
+    Keeps each user's contacts with names and groups, pushes changes to all clients that have asked
+    for the roster, and follows the subscription states of RFC 6121 appendix A, pre-approval
+    included. Requests that wait for an answer are kept and shown at each login.
+    """
 
     name = "mod_roster"
     options_class = RosterOptions

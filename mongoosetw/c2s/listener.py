@@ -17,11 +17,13 @@ from mongoosetw.net import tls
 from mongoosetw.net.transport import StreamPort
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.parser import Limits
+from mongoosetw.xmpp.xep import XEP
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
+XEPS = (XEP(368, "1.1.0"),)
 
 
 class ClientProtocol(protocol.Protocol):

@@ -52,10 +52,12 @@ class Hook:
     :cvar may_wait: coroutine handlers are accepted.
     :cvar fails_closed: a handler that raises ends the chain with an error (checks and
         filters); otherwise the chain goes on without it (notifications).
+    :cvar mongooseim: what MongooseIM calls it, where it has the like.
     """
 
     may_wait: ClassVar[bool] = False
     fails_closed: ClassVar[bool] = False
+    mongooseim: ClassVar[str] = ""
 
 
 H = TypeVar("H", bound=Hook)

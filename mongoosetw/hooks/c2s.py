@@ -61,6 +61,7 @@ class StreamLike(Protocol):
 class StreamFeatures(Hook):
     """The features are about to be offered (RFC 6120 §4.3.2); append serialised elements."""
 
+    mongooseim: ClassVar[str] = "c2s_stream_features"
     host: "Host"
     stream: StreamLike
     authenticated: bool
@@ -82,6 +83,7 @@ class UnauthenticatedIQ(Hook):
 class OpenSession(Hook):
     """A resource is being bound; raise StanzaError to refuse it. Runs before the answer."""
 
+    mongooseim: ClassVar[str] = "user_open_session"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     session: SessionLike
@@ -91,6 +93,7 @@ class OpenSession(Hook):
 class SessionOpened(Hook):
     """A session is registered and can receive stanzas."""
 
+    mongooseim: ClassVar[str] = "sm_register_connection"
     session: SessionLike
 
 
@@ -98,6 +101,7 @@ class SessionOpened(Hook):
 class SessionDisconnected(Hook):
     """A session's connection was lost without a closing tag; STOP = its handler keeps it alive."""
 
+    mongooseim: ClassVar[str] = "user_socket_closed"
     session: SessionLike
     reason: str
 
@@ -106,6 +110,7 @@ class SessionDisconnected(Hook):
 class SessionClosed(Hook):
     """A session has ended and is no longer registered."""
 
+    mongooseim: ClassVar[str] = "sm_remove_connection"
     session: SessionLike
     reason: str
 
@@ -114,6 +119,7 @@ class SessionClosed(Hook):
 class UserSendPacket(Hook):
     """A client sent a stanza of any kind; runs first. STOP = go no further."""
 
+    mongooseim: ClassVar[str] = "user_send_packet"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -124,6 +130,7 @@ class UserSendPacket(Hook):
 class UserSendMessage(Hook):
     """A client sent a message; runs before it is routed. STOP = do not route it."""
 
+    mongooseim: ClassVar[str] = "user_send_message"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -134,6 +141,7 @@ class UserSendMessage(Hook):
 class UserSendPresence(Hook):
     """A client sent a presence stanza; runs before it is routed. STOP = do not route it."""
 
+    mongooseim: ClassVar[str] = "user_send_presence"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -144,6 +152,7 @@ class UserSendPresence(Hook):
 class UserSendIQ(Hook):
     """A client sent an iq; runs before it is handled or routed. STOP = go no further."""
 
+    mongooseim: ClassVar[str] = "user_send_iq"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -154,6 +163,7 @@ class UserSendIQ(Hook):
 class UserSendNonza(Hook):
     """A client sent a top-level element that is no stanza. STOP = taken by the handler."""
 
+    mongooseim: ClassVar[str] = "user_send_xmlel"
     session: SessionLike
     name: Name
     element: domish.Element
@@ -163,6 +173,7 @@ class UserSendNonza(Hook):
 class UserReceiveMessage(Hook):
     """A message reached a session. STOP = not delivered; handlers may replace ``stanza``."""
 
+    mongooseim: ClassVar[str] = "user_receive_message"
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
     session: SessionLike
@@ -172,6 +183,7 @@ class UserReceiveMessage(Hook):
 class UserReceivePresence(Hook):
     """A presence stanza reached a session. STOP = not delivered."""
 
+    mongooseim: ClassVar[str] = "user_receive_presence"
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
     session: SessionLike
@@ -181,6 +193,7 @@ class UserReceivePresence(Hook):
 class UserReceiveIQ(Hook):
     """An iq reached a session. STOP = not delivered."""
 
+    mongooseim: ClassVar[str] = "user_receive_iq"
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
     session: SessionLike
@@ -190,6 +203,7 @@ class UserReceiveIQ(Hook):
 class PresendStanza(Hook):
     """A stanza's bytes are about to be queued for the client. STOP = held by the handler."""
 
+    mongooseim: ClassVar[str] = "xmpp_presend_element"
     session: SessionLike
     data: bytes
     stanza: Stanza

@@ -18,6 +18,7 @@ class DiscoLocal(Hook):
     :ivar items: JID, name, node.
     """
 
+    mongooseim: ClassVar[str] = "disco_local_identity, disco_local_features, disco_local_items"
     may_wait: ClassVar[bool] = True
     host: "Host"
     node: str
@@ -32,6 +33,7 @@ class DiscoLocal(Hook):
 class DiscoUser(Hook):
     """An account (bare JID) is asked; fields as of :class:`DiscoLocal`."""
 
+    mongooseim: ClassVar[str] = "disco_sm_identity, disco_sm_features, disco_sm_items"
     may_wait: ClassVar[bool] = True
     host: "Host"
     user: JID

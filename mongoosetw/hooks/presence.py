@@ -12,6 +12,7 @@ from mongoosetw.xmpp.stanza import Stanza
 class UserAvailable(Hook):
     """A session became available: its initial presence (RFC 6121 §4.2)."""
 
+    mongooseim: ClassVar[str] = "user_available"
     may_wait: ClassVar[bool] = True
     session: SessionLike
     stanza: Stanza
@@ -29,5 +30,6 @@ class PresenceChanged(Hook):
 class UnsetPresence(Hook):
     """A session that had been available went unavailable, or was lost."""
 
+    mongooseim: ClassVar[str] = "unset_presence"
     session: SessionLike
     status: str

@@ -12,6 +12,7 @@ from mongoosetw.xmpp.stanza import Stanza
 class PrivacyCheck(Hook):
     """Asks whether ``user`` lets this stanza in or out; handlers clear ``allowed``."""
 
+    mongooseim: ClassVar[str] = "privacy_check_packet"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     user: JID

@@ -11,6 +11,7 @@ from mongoosetw.xmpp.jid import JID
 class RosterGet(Hook):
     """Asks for a user's roster; handlers append roster items."""
 
+    mongooseim: ClassVar[str] = "roster_get"
     may_wait: ClassVar[bool] = True
     user: JID
     items: list[Any] = field(default_factory=list)
@@ -20,6 +21,7 @@ class RosterGet(Hook):
 class SubscriptionLists(Hook):
     """Asks whose presence ``user`` sees (``to_them``) and who sees theirs (``from_them``)."""
 
+    mongooseim: ClassVar[str] = "roster_get_subscription_lists"
     may_wait: ClassVar[bool] = True
     user: JID
     to_them: set[JID] = field(default_factory=set)
@@ -30,6 +32,7 @@ class SubscriptionLists(Hook):
 class RosterChanged(Hook):
     """A roster item changed; ``subscription`` is ``remove`` for one that is gone."""
 
+    mongooseim: ClassVar[str] = "roster_push"
     user: JID
     contact: JID
     subscription: str
@@ -39,6 +42,7 @@ class RosterChanged(Hook):
 class IsSubscribed(Hook):
     """Asks for the subscription between a user and a contact (bare JIDs)."""
 
+    mongooseim: ClassVar[str] = "roster_get_jid_info"
     may_wait: ClassVar[bool] = True
     user: JID
     contact: JID

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # types only
 class FilterPacket(Hook):
     """A stanza enters the router (global hook). STOP = drop it; handlers may replace it."""
 
+    mongooseim: ClassVar[str] = "filter_packet"
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
 
@@ -24,6 +25,7 @@ class FilterPacket(Hook):
 class FilterLocalPacket(Hook):
     """A stanza is for a domain that is served here. STOP = drop it, or it was taken."""
 
+    mongooseim: ClassVar[str] = "filter_local_packet"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -34,6 +36,7 @@ class FilterLocalPacket(Hook):
 class OfflineMessage(Hook):
     """A message found no available resource. STOP = stored; otherwise it is bounced."""
 
+    mongooseim: ClassVar[str] = "offline_message"
     may_wait: ClassVar[bool] = True
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
@@ -45,5 +48,6 @@ class OfflineMessage(Hook):
 class UnacknowledgedMessage(Hook):
     """A message was written to a session that ended before its client acknowledged it."""
 
+    mongooseim: ClassVar[str] = "unacknowledged_message"
     stanza: Stanza
     session: SessionLike

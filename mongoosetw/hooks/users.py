@@ -11,6 +11,7 @@ from mongoosetw.xmpp.jid import JID
 class RegisterUser(Hook):
     """An account was made."""
 
+    mongooseim: ClassVar[str] = "register_user"
     user: JID
 
 
@@ -18,5 +19,6 @@ class RegisterUser(Hook):
 class RemoveUser(Hook):
     """An account is being removed; handlers remove what they keep of it."""
 
+    mongooseim: ClassVar[str] = "remove_user"
     may_wait: ClassVar[bool] = True
     user: JID

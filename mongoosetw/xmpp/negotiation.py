@@ -11,6 +11,9 @@ from typing import Final
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.stanza import escape
+from mongoosetw.xmpp.xep import XEP
+
+XEPS = (XEP(440, "1.0.0"),)
 
 
 class State(Enum):

@@ -4,8 +4,11 @@ import hashlib
 
 from mongoosetw.xmpp.sasl.mechanism import Mechanism
 from mongoosetw.xmpp.sasl.steps import Step, Success
+from mongoosetw.xmpp.xep import XEP
 
 __all__ = ["Anonymous"]
+
+XEPS = (XEP(175, "1.2"),)
 
 
 class Anonymous(Mechanism):

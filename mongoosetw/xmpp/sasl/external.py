@@ -3,8 +3,11 @@
 from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.sasl.mechanism import Mechanism, malformed
 from mongoosetw.xmpp.sasl.steps import Challenge, Failure, Step, Success
+from mongoosetw.xmpp.xep import XEP
 
 __all__ = ["External"]
+
+XEPS = (XEP(178, "1.2"),)
 
 
 class External(Mechanism):

@@ -1,12 +1,11 @@
 """Tests of the reference of options."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.config.docs import TARGET, page, render
 from mongoosetw.config.options import INFINITY, Infinity, option, options_of
+from mongoosetw.docs.configuration import render
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,6 @@ class Example:
 
 class DocsTests(SynchronousTestCase):
     """The page follows the declarations."""
-
-    def test_up_to_date(self) -> None:
-        """docs/configuration.md is what `python -m mongoosetw.config.docs` writes."""
-        current = (Path(__file__).parents[2] / TARGET).read_text(encoding="utf-8")
-        self.assertEqual(current, page(), "run python -m mongoosetw.config.docs")
 
     def test_row(self) -> None:
         """A row tells values, bounds, unit and default."""

@@ -1,25 +1,18 @@
-"""Writes the reference of all options from their declarations.
+"""docs/configuration.md: the options of the server's own sections."""
 
-``python -m mongoosetw.config.docs`` writes ``docs/configuration.md``; with ``--check`` it only
-tells, by its exit status, whether the file is up to date.
-"""
-
-import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from mongoosetw.config.options import INFINITY, OptionInfo
 from mongoosetw.config.reading import expected, show, without_none
 from mongoosetw.config.schema import Root
+from mongoosetw.docs.markdown import GENERATED
 
-TARGET = Path("docs", "configuration.md")
-
-_INTRODUCTION = """\
+_INTRODUCTION = f"""\
 # Configuration
 
-<!-- Written by `python -m mongoosetw.config.docs`: change the declarations instead. -->
+{GENERATED}
 
 The configuration is a [TOML](https://toml.io/en/v1.0.0) file. Names are MongooseIM's wherever
 it has the option. Times are in seconds unless another unit is given, relative paths count from
@@ -27,8 +20,9 @@ the file's directory, and `"infinity"` means no limit where it is allowed.
 
 `mongoosectl check FILE` lists everything that is wrong in a file. An unknown option is an error.
 
-The options of each module stand in `[modules.NAME]`. A module of another package is named by
-`class = "package:Class"` in its table, if no entry point announces it.
+The options of each module stand in `[modules.NAME]`; see [the modules](modules/README.md). A
+module of another package is named by `class = "package:Class"` in its table, if no entry point
+announces it.
 """
 
 
@@ -101,15 +95,3 @@ def _nested(hint: Any, heading: str, name: str) -> tuple[type[Any] | None, str]:
         return inner, below
     return None, ""
 
-
-def main(arguments: list[str]) -> int:
-    """Write the page, or check it; returns the exit status."""
-    if "--check" in arguments:
-        current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-        return 0 if current == page() else 1
-    TARGET.write_text(page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
