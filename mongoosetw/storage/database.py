@@ -58,6 +58,11 @@ class Database:
             lane.on_timing = on_timing
 
     @property
+    def threaded(self) -> bool:
+        """Whether calls run beside the reactor, and not at once."""
+        return self._inline is None
+
+    @property
     def waiting(self) -> int:
         """Calls without a result yet."""
         return sum(lane.length for lane in (*self._writers, *self._readers))

@@ -42,9 +42,9 @@ def sqlite_engine(path: str) -> Engine:
     """An engine for an SQLite file, made for its owner's eyes only."""
     if not os.path.exists(path):
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    engine = create_engine(
-        f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False}
-    )
+    # enough for LogWriter's statements of many sizes (storage/bulk.py)
+    arguments = {"check_same_thread": False, "cached_statements": 512}
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args=arguments)
     _set_up(engine, durable=True)
     return engine
 

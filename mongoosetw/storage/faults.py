@@ -57,3 +57,10 @@ def _of_postgresql(code: str) -> Fault:
     if code in _GONE or (code[:2] in _GONE_CLASSES and code != _QUERY_CANCELED):
         return Fault.GONE
     return Fault.CALL
+
+
+def timed_out(error: BaseException | None) -> bool:
+    """Whether the database gave a statement up because it took too long."""
+    return isinstance(error, DBAPIError) and (
+        getattr(error.orig, "pgcode", None) == _QUERY_CANCELED
+    )

@@ -80,16 +80,24 @@ def _write_alone(connection: Connection, work: Work) -> None:
 def _write_together(connection: Connection, works: list[Work]) -> None:
     transaction = connection.begin()
     try:
-        for work in works:
-            savepoint = connection.begin_nested()
-            work.outcome = _outcome(connection, work)
-            if isinstance(work.outcome, Failure):
-                savepoint.rollback()
-            else:
-                savepoint.commit()
+        perform_each(connection, works)
         _commit(transaction.commit)
     finally:
         transaction.close()
+
+
+def perform_each(connection: Connection, works: list[Work]) -> None:
+    """Runs calls within a transaction, each in a savepoint of its own; sets their outcomes.
+
+    :raises DBAPIError: a rival's fault or the database's.
+    """
+    for work in works:
+        savepoint = connection.begin_nested()
+        work.outcome = _outcome(connection, work)
+        if isinstance(work.outcome, Failure):
+            savepoint.rollback()
+        else:
+            savepoint.commit()
 
 
 def _commit(commit: Callable[[], None]) -> None:

@@ -74,12 +74,16 @@ class ThreadedCase(SynchronousTestCase):
             deferred.addBoth(results.append)
         until = time.monotonic() + 30
         while len(results) < len(deferreds) and time.monotonic() < until:
-            while self.calls:
-                function, args = self.calls.pop(0)
-                function(*args)
+            self.pump()
             time.sleep(0.001)
         self.assertEqual(len(results), len(deferreds), "calls without a result after 30 s")
         return results
+
+    def pump(self) -> None:
+        """Does what the threads want done."""
+        while self.calls:
+            function, args = self.calls.pop(0)
+            function(*args)
 
     def held(self, call: Callable[[str, Callable[[Connection], Any]], Deferred[Any]]) -> "Held":
         """Occupies a lane, so that further calls gather behind it."""
