@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mongoosetw.config.options import option
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, SessionOpened
-from mongoosetw.metrics import Counter
+from mongoosetw.metrics import Counter, Histogram
 from mongoosetw.module import IQ, XEP, Module, Timer, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.stanza import Stanza
@@ -42,6 +42,7 @@ class Ping(Module[PingOptions]):
     features = (ns.PING,)
     user_features = (ns.PING,)
     responses = Counter("mod_ping_response_count", "Pings that a client answered")
+    response_time = Histogram("mod_ping_response_time", "Time until a client answered a ping")
     timeouts = Counter("mod_ping_response_timeout_count", "Pings that a client did not answer")
 
     def start(self) -> None:
@@ -84,19 +85,21 @@ class Ping(Module[PingOptions]):
             self._wait(session, self.options.ping_interval - silent)
             return
         self._watched[session] = None
+        asked = self.clock.seconds()
 
         def answered(answer: Stanza | None) -> None:
-            self._answered(session, answer)
+            self._answered(session, answer, asked)
 
         # XEP-0199 §4.2: server-to-client ping
         request = Stanza.make("iq", to=session.jid, type="get", inner=f"<ping xmlns='{ns.PING}'/>")
         self.host.send_iq(request, self.options.ping_req_timeout, answered)
 
-    def _answered(self, session: SessionLike, answer: Stanza | None) -> None:
+    def _answered(self, session: SessionLike, answer: Stanza | None, asked: float) -> None:
         if session not in self._watched:
             return
         if answer is not None:  # an error is a sign of life too (XEP-0199 §4.2)
             self.responses.inc()
+            self.response_time.observe(self.clock.seconds() - asked)
         else:
             self.timeouts.inc()
             if self.options.timeout_action == "kill":

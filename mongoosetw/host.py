@@ -43,17 +43,14 @@ class Host:
         self.router = server.router
         self.hooks = HookBus()
         self.sessions = SessionRegistry()
-        self.accounts: Accounts = build_accounts(server, config.auth, self.hooks)
+        self.metrics = host_metrics(config.name)
+        self.accounts: Accounts = build_accounts(server, config.auth, self.hooks, self.metrics)
         self.access: Access = server.config.access(domain, config.name)
         self.modules: dict[str, Module[Any]] = {}
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
         self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
         self._last_request = 0
-        self.metrics = host_metrics(config.name)
         count_events(self.hooks, config.name)
-        m = self.metrics
-        self.received = {"message": m.messages_in, "presence": m.presences_in, "iq": m.iqs_in}
-        self.sent = {"message": m.messages_out, "presence": m.presences_out, "iq": m.iqs_out}
 
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""

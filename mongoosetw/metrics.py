@@ -7,17 +7,18 @@ A module declares its metrics as class attributes::
         ...
         self.timeouts.inc()
 
-Every value of such a metric carries the label ``host_type`` of the module's host. Counting is one
-addition on a slot; labels are resolved when the attribute is first read. Names are MongooseIM's
-where the metric means the same, so counters end in ``_count`` and not in ``_total``.
+Every value of such a metric carries the label ``host_type`` of the module's host. What belongs to
+the node and not to a host is declared as a constant of a Python module and used through
+:meth:`Declaration.of_node`. Counting is one addition on a slot; labels are resolved when the
+attribute is first read. Names are MongooseIM's where the metric means the same, so counters end in
+``_count`` and not in ``_total``. ``docs/metrics.md`` is made from the declarations.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 from prometheus_client.core import Metric
 
 DEFAULT_BUCKETS: Final = (
@@ -98,10 +99,10 @@ Series = TypeVar("Series", bound=Count | Level | Distribution)
 class Labelled(Generic[Series]):
     """The series of one metric on one host, by further labels."""
 
-    __slots__ = ("_family", "_first", "_series")
+    __slots__ = ("_find", "_first", "_series")
 
-    def __init__(self, family: "Family[Series]", first: tuple[str, ...]) -> None:
-        self._family = family
+    def __init__(self, find: Callable[..., Series], first: tuple[str, ...]) -> None:
+        self._find = find
         self._first = first
         self._series: dict[tuple[str, ...], Series] = {}
 
@@ -109,76 +110,98 @@ class Labelled(Generic[Series]):
         """Return the series for the values of the declared labels, in their order."""
         found = self._series.get(values)
         if found is None:
-            found = self._series[values] = self._family.series(*self._first, *values)
+            found = self._series[values] = self._find(*self._first, *values)
         return found
+
+    def __iter__(self) -> Iterator[Series]:
+        return iter(self._series.values())
 
 
 class Family(Generic[Series]):
     """All series of one metric.
+
+    Counters and histograms are shared by all who count under the same labels. Of a gauge everybody
+    has a series of their own, and the sum is exposed: two domains of one host type do not
+    overwrite one another's levels, and one that goes takes its own with it.
 
     :ivar name: as exposed.
     :ivar kind: ``counter``, ``gauge`` or ``histogram``.
     :ivar label_names: of every series.
     """
 
-    def __init__(
-        self, declared: "Declaration[Series]", label_names: tuple[str, ...]
-    ) -> None:
+    def __init__(self, declared: "Declaration[Series]", label_names: tuple[str, ...]) -> None:
         self.name = declared.name
         self.kind = declared.kind
         self.doc = declared.doc
         self.label_names = label_names
         self._new = declared.new_series
-        self._series: dict[tuple[str, ...], Series] = {}
+        self._series: dict[tuple[str, ...], list[Series]] = {}
 
     def series(self, *values: str) -> Series:
         """Return the series with these label values; make it when it is new.
 
         :raises ValueError: when their number is not that of the labels.
         """
+        found = self._series.get(values)
+        return found[0] if found else self.part(*values)
+
+    def part(self, *values: str) -> Series:
+        """Return a new series, which is exposed together with others of the same labels.
+
+        :raises ValueError: when the number of values is not that of the labels.
+        """
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has the labels {self.label_names}, not {values}")
-        found = self._series.get(values)
-        if found is None:
-            found = self._series[values] = self._new()
-        return found
+        new = self._new()
+        self._series.setdefault(values, []).append(new)
+        return new
+
+    def forget(self, part: Series) -> None:
+        """Expose a series no longer."""
+        for values, parts in list(self._series.items()):
+            parts[:] = [other for other in parts if other is not part]
+            if not parts:
+                del self._series[values]
+
+    def clear(self) -> None:
+        """Expose no series until one is asked for again."""
+        self._series.clear()
 
     def collect(self) -> Metric:
         """Return the present values for the exposition."""
         metric = Metric(self.name, self.doc, self.kind)
         # Metric() takes a suffix "_total" off a counter's name.
         metric.name = self.name
-        for values, series in list(self._series.items()):
-            _add_samples(metric, dict(zip(self.label_names, values, strict=True)), series)
+        for values, parts in list(self._series.items()):
+            _add_samples(metric, dict(zip(self.label_names, values, strict=True)), parts)
         return metric
 
 
-def _add_samples(
-    metric: Metric, labels: dict[str, str], series: Count | Level | Distribution
-) -> None:
-    if isinstance(series, Count):
-        metric.add_sample(metric.name, labels, series.value)
-    elif isinstance(series, Level):
-        metric.add_sample(metric.name, labels, series.read())
+def _add_samples(metric: Metric, labels: dict[str, str], parts: Sequence[Any]) -> None:
+    first = parts[0]
+    if isinstance(first, Count):
+        metric.add_sample(metric.name, labels, first.value)
+    elif isinstance(first, Level):
+        metric.add_sample(metric.name, labels, sum(level.read() for level in parts))
     else:
         total = 0
-        for bound, count in zip((*series.bounds, inf), series.counts, strict=True):
+        for bound, count in zip((*first.bounds, inf), first.counts, strict=True):
             total += count
-            le = {**labels, "le": _number(bound)}
+            le = {**labels, "le": number(bound)}
             metric.add_sample(f"{metric.name}_bucket", le, total)
         metric.add_sample(f"{metric.name}_count", labels, total)
-        metric.add_sample(f"{metric.name}_sum", labels, series.sum)
+        metric.add_sample(f"{metric.name}_sum", labels, first.sum)
 
 
 class Registry:
     """What one process exposes. A custom collector in the sense of prometheus-client.
 
-    Values outlive the module that counted them, so that a reload does not reset a series.
+    Counts outlive the module that counted them, so that a reload does not reset a series.
     """
 
     def __init__(self) -> None:
         self._families: dict[str, Family[Any]] = {}
-        self._sources: list[Callable[[], Iterable[Metric]]] = []
+        self._watchers: list[Callable[[], object]] = []
 
     def family(
         self, declared: "Declaration[Series]", label_names: tuple[str, ...]
@@ -196,20 +219,20 @@ class Registry:
             )
         return found
 
-    def add_source(self, source: Callable[[], Iterable[Metric]]) -> Callable[[], None]:
-        """Ask ``source`` for families at each scrape.
+    def on_scrape(self, watcher: Callable[[], object]) -> Callable[[], None]:
+        """Have ``watcher`` called before each scrape, to set what is not counted as it happens.
 
-        :returns: a function that takes the source away again.
+        :returns: a function that ends it.
         """
-        self._sources.append(source)
-        return lambda: self._sources.remove(source)
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family, those of the added sources last."""
+        """Yield every family."""
+        for watcher in list(self._watchers):
+            watcher()
         for family in list(self._families.values()):
             yield family.collect()
-        for source in list(self._sources):
-            yield from source()
 
 
 REGISTRY: Final = Registry()
@@ -261,15 +284,40 @@ class Declaration(Generic[Series]):
 
     def of_host_type(self, host_type: str) -> Any:
         """Return the series of a host type; with declared labels, their :class:`Labelled`."""
-        family = self.registry.family(self, ("host_type", *self.label_names))
-        if self.label_names:
-            return Labelled(family, (host_type,))
-        return family.series(host_type)
+        return self._found(self.registry.family(self, ("host_type", *self.label_names)), host_type)
 
     def of_node(self) -> Any:
         """Return the series of a metric that belongs to the node and not to a host type."""
-        family = self.registry.family(self, self.label_names)
-        return Labelled(family, ()) if self.label_names else family.series()
+        return self._found(self.registry.family(self, self.label_names))
+
+    def clear(self) -> None:
+        """Expose no series of a node's metric until one is asked for again."""
+        self.registry.family(self, self.label_names).clear()
+
+    def _found(self, family: Family[Series], *first: str) -> Any:
+        return Labelled(family.series, first) if self.label_names else family.series(*first)
+
+    def release(self, instance: object) -> None:
+        """End what only holds while an instance of the declaring class is in use."""
+
+
+def expose(instance: object) -> None:
+    """Show the metrics that an instance's class declares, at zero, before anything is counted."""
+    for name in declared(type(instance)):
+        getattr(instance, name)
+
+
+def release(instance: object) -> None:
+    """Take away what an instance that is no longer in use shows: its gauges. Counts stay."""
+    for name, declaration in declared(type(instance)).items():
+        if name in instance.__dict__:
+            declaration.release(instance)
+
+
+def declared(cls: type) -> dict[str, Declaration[Any]]:
+    """Return the metrics that a class declares or inherits, by attribute."""
+    found = {name: value for part in reversed(cls.__mro__) for name, value in vars(part).items()}
+    return {name: value for name, value in found.items() if isinstance(value, Declaration)}
 
 
 def _host_type(instance: object) -> str:
@@ -297,6 +345,18 @@ class Gauge(Declaration[Level]):
         """Return a gauge at zero."""
         return Level()
 
+    def of_host_type(self, host_type: str) -> Any:
+        """Return a series of one's own, of a host type; see :class:`Family`."""
+        family = self.registry.family(self, ("host_type", *self.label_names))
+        return Labelled(family.part, (host_type,)) if self.label_names else family.part(host_type)
+
+    def release(self, instance: object) -> None:
+        """Expose the instance's levels no longer."""
+        bound = instance.__dict__.pop(self._attribute)
+        family = self.registry.family(self, ("host_type", *self.label_names))
+        for level in bound if isinstance(bound, Labelled) else (bound,):
+            family.forget(level)
+
 
 class Histogram(Declaration[Distribution]):
     """A distribution of values. ``self.name.observe(seconds)``."""
@@ -321,42 +381,8 @@ class Histogram(Declaration[Distribution]):
         return Distribution(self.buckets)
 
 
-def exposition(registry: Registry = REGISTRY, *, process: bool = True) -> bytes:
-    """Return the metrics in Prometheus' text format 0.0.4.
-
-    :param process: also memory, CPU time, open files and garbage collection of this process.
-    """
-    lines: list[str] = []
-    collectors: list[Any] = [registry]
-    if process:
-        collectors += [PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR]
-    for collector in collectors:
-        for metric in collector.collect():
-            _write_metric(lines, metric)
-    return "".join(lines).encode()
-
-
-def _write_metric(lines: list[str], metric: Metric) -> None:
-    # generate_latest() of prometheus-client would announce every counter as "NAME_total".
-    samples = metric.samples
-    name = metric.name
-    if metric.type == "counter" and samples and samples[0].name == f"{name}_total":
-        name = f"{name}_total"
-    kind = "untyped" if metric.type == "unknown" else metric.type
-    doc = metric.documentation.replace("\\", "\\\\").replace("\n", "\\n")
-    lines.append(f"# HELP {name} {doc}\n# TYPE {name} {kind}\n")
-    for sample in samples:
-        if not sample.name.endswith("_created"):
-            labels = ",".join(f'{key}="{_escape(v)}"' for key, v in sample.labels.items())
-            braces = f"{{{labels}}}" if labels else ""
-            lines.append(f"{sample.name}{braces} {_number(sample.value)}\n")
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a number as Prometheus reads it."""
     if value == inf:
         return "+Inf"
     return str(int(value)) if value == int(value) else repr(float(value))
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.words.xish import domish
 
+from mongoosetw import metrics
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.storage.keyvalue import KeyValue, Map, open_keyvalue, open_map
@@ -182,6 +183,7 @@ class Module(Generic[O_co]):
         self.options: O_co = options
         self.clock: IReactorTime = host.server.clock
         self.log = logging.getLogger(f"mongoosetw.modules.{self.name}")
+        metrics.expose(self)
         self.jobs: list[LoopingCall] = []
         self._timers: set[Timer] = set()
 
@@ -213,7 +215,8 @@ class Module(Generic[O_co]):
         return open_map(self.db, self.name, store, self.host.domain)
 
     def release(self) -> None:
-        """Ends all timers and periodic jobs; called by the core after :meth:`stop`."""
+        """Ends all timers, periodic jobs and gauges; called by the core after :meth:`stop`."""
+        metrics.release(self)
         for job in self.jobs:
             if job.running:
                 job.stop()

@@ -12,6 +12,7 @@ from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
+    from mongoosetw.server_metrics import HostMetrics
 
 Route = Callable[[Stanza], "Deferred[None] | bool"]
 """Takes a stanza and answers True, or a Deferred while that has to wait; False: not mine."""
@@ -58,6 +59,8 @@ class Router:
             event = FilterPacket(stanza)
             try:
                 if self._hooks.fire(event) is STOP:
+                    if (metrics := self._metrics(stanza)) is not None:
+                        metrics.dropped.inc()
                     return None
             except (StanzaError, HookFailed) as error:
                 self.bounce(stanza, error)
@@ -74,6 +77,8 @@ class Router:
                 return taken
             if taken:
                 return None
+        if (metrics := self._metrics(stanza)) is not None:
+            metrics.no_route.inc()
         # RFC 6120 §10.4.3: no way to the domain
         self.bounce(stanza, StanzaError("remote-server-not-found"))
         return None
@@ -86,4 +91,14 @@ class Router:
             return  # RFC 6121 §8.5: presence is dropped in silence
         if not isinstance(error, StanzaError):
             error = StanzaError("internal-server-error", "wait")
+        if stanza.kind == "message" and (metrics := self._metrics(stanza)) is not None:
+            metrics.bounced.inc()
         self.route(stanza.error(error))
+
+    def _metrics(self, stanza: Stanza) -> "HostMetrics | None":
+        """The counters of the domain that a stanza comes from, else of the one it goes to."""
+        for address in (stanza.from_, stanza.to):
+            host = None if address is None else self._hosts.get(address.domain)
+            if host is not None:
+                return host.metrics
+        return None

@@ -24,6 +24,7 @@ class SessionRegistry:
     """Sessions by address, of this node and of others. One per host.
 
     :ivar watcher: told of the changes of this node's sessions.
+    :ivar local_count: how many sessions of this node there are.
     """
 
     def __init__(self) -> None:
@@ -31,11 +32,13 @@ class SessionRegistry:
         self._bare: dict[JID, tuple[SessionLike, ...]] = {}
         self.get = self._full.get
         self.watcher: SessionWatcher | None = None
+        self.local_count = 0
 
     def add(self, session: SessionLike) -> None:
         """Registers a session under its full JID, which must be free."""
         assert session.jid not in self._full
         self._full[session.jid] = session
+        self.local_count += session.local
         self._bare[session.bare] = (*self._bare.get(session.bare, ()), session)
         if self.watcher is not None and session.local:
             self.watcher.opened(session)
@@ -45,6 +48,7 @@ class SessionRegistry:
         if self._full.get(session.jid) is not session:
             return
         del self._full[session.jid]
+        self.local_count -= session.local
         others = tuple(s for s in self._bare[session.bare] if s is not session)
         if others:
             self._bare[session.bare] = others
@@ -69,6 +73,10 @@ class SessionRegistry:
     def count(self) -> int:
         """How many sessions there are."""
         return len(self._full)
+
+    def accounts(self) -> int:
+        """How many accounts have a session."""
+        return len(self._bare)
 
     def __iter__(self) -> Iterator[SessionLike]:
         return iter(list(self._full.values()))

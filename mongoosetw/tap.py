@@ -20,7 +20,7 @@ from mongoosetw.control_commands import server_control
 from mongoosetw.http.listener import http_service
 from mongoosetw.loading import LoadError, options_of
 from mongoosetw.server import Server
-from mongoosetw.server_metrics import expose
+from mongoosetw.server_metrics import show
 from mongoosetw.storage.database import Database, DatabaseUnavailable
 from mongoosetw.storage.migrate import SchemaRefused
 
@@ -72,7 +72,7 @@ class NodeService(Service):
             service = http_service(self._reactor, options)
             service.startService()
             self._ports.append(service)
-        self._hide = expose(server)
+        self._hide = show(server)
         control = server_control(server, self._reactor.callLater)
         self._control = ControlService(self._reactor, control, socket_path(config))
         self._control.startService()

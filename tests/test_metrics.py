@@ -1,16 +1,22 @@
 """Metrics: declared on classes, exposed as Prometheus reads them."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.hooks.bus import HookBus
+from mongoosetw.auth.backend import AccountExists
+from mongoosetw.hooks.bus import STOP, HookBus
 from mongoosetw.hooks.c2s import SessionClosed, SessionOpened
+from mongoosetw.hooks.routing import FilterPacket
 from mongoosetw.hooks.users import RegisterUser
-from mongoosetw.metrics import Counter, Gauge, Histogram, Registry, exposition
-from mongoosetw.server_metrics import count_events, host_metrics, server_families
+from mongoosetw.http.exposition import exposition
+from mongoosetw.metrics import Counter, Gauge, Histogram, Registry, expose, release
+from mongoosetw.server_metrics import count_events, host_metrics, show
+from mongoosetw.testing.server import ServerTestCase
+from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
 
 REGISTRY = Registry()
@@ -31,6 +37,17 @@ class Sample:
 def exposed() -> str:
     """Return what a scrape of the test's own registry reads."""
     return exposition(REGISTRY, process=False).decode()
+
+
+class Level:
+    """A class with a gauge of its own, and one with a label."""
+
+    rooms = Gauge("sample_rooms", "Rooms", registry=REGISTRY)
+    seats = Gauge("sample_seats", "Seats", ("kind",), registry=REGISTRY)
+
+    def __init__(self, host_type: str) -> None:
+        self.host = SimpleNamespace(host_type=host_type)
+        expose(self)
 
 
 class DeclaredMetrics(SynchronousTestCase):
@@ -72,6 +89,28 @@ class DeclaredMetrics(SynchronousTestCase):
         self.assertIn('sample_queue_size{host_type="gauge.test"} 3\n', exposed())
         queue.set(lambda: 7.5)
         self.assertIn('sample_queue_size{host_type="gauge.test"} 7.5\n', exposed())
+
+    def test_gauges_add_up(self) -> None:
+        """Two domains of one host type are shown together; what is no longer in use is not."""
+        one, two = Level("sum.test"), Level("sum.test")
+        one.rooms.set(2)
+        two.rooms.set(3)
+        two.seats.labels("soft").set(7)
+        self.assertIn('sample_rooms{host_type="sum.test"} 5\n', exposed())
+        release(two)
+        self.assertIn('sample_rooms{host_type="sum.test"} 2\n', exposed())
+        self.assertNotIn('kind="soft"', exposed())
+        release(one)
+        self.assertNotIn("sum.test", exposed())
+
+    def test_zero(self) -> None:
+        """A metric is shown at zero before anything happens, so that a reader sees it rise."""
+
+        class Shown(Sample):
+            pass
+
+        expose(Shown("zero.test"))
+        self.assertIn('sample_ping_count{host_type="zero.test"} 0\n', exposed())
 
     def test_histogram(self) -> None:
         """Buckets are cumulative, their bounds inclusive, with sum and count."""
@@ -136,29 +175,116 @@ class ServerMetrics(SynchronousTestCase):
         self.assertIn('sm_session_logouts{host_type="events.test"} 1\n', text)
         self.assertIn('auth_register_user_count{host_type="events.test"} 1\n', text)
 
+
+class ShownServer(ServerTestCase):
+    """What is measured of the server at a scrape, and what is counted on a stanza's way."""
+
+    hosts = ("a.test", "b.test")
+    modules = {"mod_roster": {}, "mod_presence": {}}
+
+    def setUp(self) -> None:
+        """Shows the server in the metrics."""
+        super().setUp()
+        self.hide = show(self.server)
+        self.addCleanup(lambda: self.hide())
+
+    def moved(self, name: str, action: Callable[[], object], **labels: str) -> float:
+        """By how much an action moves a series."""
+        before = self.metric(name, **labels)
+        action()
+        return self.metric(name, **labels) - before
+
     def test_sessions(self) -> None:
-        """Sessions are counted per host and in all, accounts once however many sessions."""
+        """Sessions are counted by host type and in all, accounts once however many sessions."""
+        self.connect("romeo@a.test/x")
+        self.connect("romeo@a.test/y")
+        self.assertEqual(self.metric("sm_session_count", host_type="a.test"), 2)
+        self.assertEqual(self.metric("sm_session_count", host_type="b.test"), 0)
+        self.assertEqual(self.metric("sm_total_sessions_count"), 2)
+        self.assertEqual(self.metric("sm_node_sessions_count"), 2)
+        self.assertEqual(self.metric("sm_unique_sessions_count"), 1)
+        self.assertEqual(self.metric("system_tcp_ports_count"), 2)
 
-        class Sessions(list[SimpleNamespace]):
-            def count(self) -> int:  # type: ignore[override]
-                return len(self)
-
-        romeo = SimpleNamespace(bare="romeo@a.test")
-        hosts = {
-            "a.test": SimpleNamespace(sessions=Sessions([romeo, romeo])),
-            "b.test": SimpleNamespace(sessions=Sessions()),
-        }
-        server = SimpleNamespace(hosts=hosts, started_at=1000.0)
-        registry = Registry()
-        remove = registry.add_source(lambda: server_families(server, 1060.0))
-        text = exposition(registry, process=False).decode()
-        for line in (
-            'sm_session_count{host_type="a.test"} 2',
-            'sm_session_count{host_type="b.test"} 0',
-            "sm_total_sessions_count 2",
-            "sm_unique_sessions_count 1",
-            "system_up_time_seconds 60",
+    def test_accounts(self) -> None:
+        """Creating, removing and looking up accounts and passwords is counted and timed."""
+        accounts, user = self.host.accounts, JID.parse("romeo@a.test")
+        for name, call in (
+            ("auth_try_register_count", lambda: accounts.register(user, "x")),
+            ("auth_does_user_exist_count", lambda: accounts.exists(user)),
+            ("auth_check_password_count", lambda: accounts.check_password(user, "x")),
+            ("auth_check_password_time_count", lambda: accounts.check_password(user, "y")),
+            ("auth_unregister_user_count", lambda: accounts.remove(user)),
+            ("auth_register_user_count", lambda: accounts.register(user, "x")),
+            ("auth_try_register_time_count", lambda: self.refused(user)),
         ):
-            self.assertIn(f"{line}\n", text)
-        remove()
-        self.assertEqual(exposition(registry, process=False), b"")
+            count = self.moved(name, lambda call=call: self.await_(call()), **A)
+            self.assertEqual(count, 1, name)
+
+    async def refused(self, user: JID) -> None:
+        """Tries to make an account that is there."""
+        with self.assertRaises(AccountExists):
+            await self.host.accounts.register(user, "x")
+
+    def test_logins(self) -> None:
+        """Attempts to log in are counted, and those that fail."""
+        client = self.connect_raw()
+        client.open("a.test")
+        bad = f"<auth xmlns='{ns.SASL}' mechanism='NONE'/>"
+        self.assertEqual(self.moved("auth_authorize_count", lambda: client.send(bad), **A), 1)
+        self.assertEqual(self.moved("c2s_auth_failed_count", lambda: client.send(bad), **A), 1)
+
+    def test_up_time(self) -> None:
+        """The server's age is told in seconds."""
+        self.server.started_at -= 60
+        self.assertGreaterEqual(self.metric("system_up_time_seconds"), 60)
+
+    def test_stanzas_by_kind(self) -> None:
+        """Stanzas of each kind are counted in and out, errors apart, and added up."""
+        romeo = self.connect("romeo@a.test/x")
+        for kind, rest in (("message", ""), ("presence", "type='unavailable'"), ("iq", "id='1'")):
+            refused = f"<{kind} to='romeo@a.test/x' type='error' id='1'/>"
+            stanza = f"<{kind} to='romeo@a.test/x' {rest}/>"
+            for direction in ("in", "out"):
+                name = f"xmpp_element_{direction}_{kind}"
+                if kind != "iq":  # an iq without a type is refused
+                    sent = self.moved(f"{name}_count", lambda x=stanza: romeo.send(x), **A)
+                    self.assertEqual(sent, 1, name)
+                sent = self.moved(f"{name}_error_count", lambda x=refused: romeo.send(x), **A)
+                self.assertEqual(sent, 1, name)
+                sent = self.moved(
+                    f"xmpp_element_{direction}_stanza_count", lambda x=refused: romeo.send(x), **A
+                )
+                self.assertEqual(sent, 1, name)
+
+    def test_bounced(self) -> None:
+        """A message that comes back to its sender is counted."""
+        romeo = self.connect("romeo@a.test/x")
+        lost = "<message to='nobody@a.test' type='chat'><body>x</body></message>"
+        self.assertEqual(self.moved("sm_message_bounced_count", lambda: romeo.send(lost), **A), 1)
+
+    def test_no_route(self) -> None:
+        """A stanza to a domain that cannot be reached is counted at its sender's domain."""
+        romeo = self.connect("romeo@a.test/x")
+        lost = "<message to='x@elsewhere.test'><body>x</body></message>"
+        count = self.moved("router_no_route_found_count", lambda: romeo.send(lost), **A)
+        self.assertEqual(count, 1)
+
+    def test_dropped(self) -> None:
+        """A stanza that a global filter drops is counted."""
+        self.server.hooks.add(FilterPacket, 50, "test", lambda event: STOP)
+        self.server.hooks.publish()
+        romeo = self.connect("romeo@a.test/x")
+        send = "<message to='romeo@a.test/x'/>"
+        self.assertEqual(
+            self.moved("router_stanza_dropped_count", lambda: romeo.send(send), **A), 1
+        )
+
+    def test_hidden(self) -> None:
+        """A server that has stopped is shown no longer."""
+        self.assertIn("\nsm_total_sessions_count 0\n", exposition(process=False).decode())
+        self.hide()
+        self.hide = lambda: None
+        self.assertNotIn("\nsm_total_sessions_count 0\n", exposition(process=False).decode())
+
+
+A = {"host_type": "a.test"}

@@ -16,6 +16,7 @@ from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, Subs
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.hooks.users import RemoveUser
 from mongoosetw.host import Host
+from mongoosetw.metrics import Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -49,6 +50,16 @@ class Roster(Module[RosterOptions]):
     options_class = RosterOptions
     xeps = (XEP(237, "1.3"),)
     schema = SCHEMA
+    gets = Counter("mod_roster_get_count", "Rosters that clients asked for")
+    sets = Counter("mod_roster_set_count", "Changes of rosters by clients")
+    pushes = Counter("mod_roster_push_count", "Roster items pushed to clients")
+    subscriptions = Counter(
+        "sm_presence_subscription_subscription_count", "Contacts that users let see their presence"
+    )
+    unsubscriptions = Counter(
+        "sm_presence_subscription_unsubscription_count",
+        "Contacts that see a user's presence no longer",
+    )
 
     def __init__(self, host: Host, options: RosterOptions) -> None:
         super().__init__(host, options)
@@ -122,6 +133,7 @@ class Roster(Module[RosterOptions]):
     async def answer(self, iq: IQ) -> bytes | None:
         """Answers with the roster; its asker is interested from now on (§2.1.3)."""
         _check_owner(iq)
+        self.gets.inc()
         items = [item for item in (await self.items(iq.user)).values() if item.listed]
         if iq.session is not None:
             iq.session.flag(INTERESTED)
@@ -137,6 +149,7 @@ class Roster(Module[RosterOptions]):
     async def change(self, iq: IQ) -> None:
         """Adds, changes or removes one contact (§2.3, §2.4, §2.5)."""
         _check_owner(iq)
+        self.sets.inc()
         elements = [e for e in iq.payload.elements() if e.name == "item"]
         if len(elements) != 1:
             raise StanzaError("bad-request")  # §2.3.3
@@ -159,6 +172,7 @@ class Roster(Module[RosterOptions]):
             raise StanzaError("item-not-found")  # §2.5.3
         await self._store.remove(user, contact)
         items.pop(contact, None)
+        self._count(item.state, NONE)
         self._cancel(user, item)
         gone = f"<item jid='{escape(str(contact))}' subscription='remove'/>"
         self._push(user, gone)
@@ -176,6 +190,7 @@ class Roster(Module[RosterOptions]):
         before = items.get(item.jid)
         if item == before:
             return
+        self._count(NONE if before is None else before.state, item.state)
         keep = item.listed or item.state != NONE
         if keep:
             await self._store.save(user, item)
@@ -186,6 +201,12 @@ class Roster(Module[RosterOptions]):
         if item.listed:
             self._push(user, _xml(item))
             self.host.hooks.fire(RosterChanged(user, item.jid, item.state.subscription))
+
+    def _count(self, before: rules.State, after: rules.State) -> None:
+        if after.from_ and not before.from_:
+            self.subscriptions.inc()
+        elif before.from_ and not after.from_:
+            self.unsubscriptions.inc()
 
     def _push(self, user: JID, item: str) -> None:
         """§2.1.6: all interested resources learn of a change."""
@@ -199,6 +220,7 @@ class Roster(Module[RosterOptions]):
                 identifier = f"push-{abs(hash((item, session.jid))):x}"
                 push = Stanza.make("iq", to=session.jid, type="set", id=identifier, inner=payload)
                 session.send(push)
+                self.pushes.inc()
 
     # -- subscriptions (RFC 6121 §3)
 

@@ -5,20 +5,25 @@ from typing import TYPE_CHECKING
 from mongoosetw.auth.accounts import Accounts
 from mongoosetw.auth.anonymous import AnonymousBackend
 from mongoosetw.auth.backend import AuthBackend
+from mongoosetw.auth.counted import CountedAccounts
 from mongoosetw.auth.dummy import DummyBackend
 from mongoosetw.auth.keys import KeyPolicy
 from mongoosetw.auth.rdbms import RdbmsBackend
 from mongoosetw.config.schema import Auth
 from mongoosetw.hooks.bus import HookBus
+from mongoosetw.server_metrics import HostMetrics
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 
-def build_accounts(server: "Server", options: Auth, hooks: HookBus) -> Accounts:
+def build_accounts(
+    server: "Server", options: Auth, hooks: HookBus, metrics: HostMetrics
+) -> Accounts:
     """The accounts of a host, with the methods that its configuration names."""
     limit = options.max_users_per_domain
-    return Accounts(
+    return CountedAccounts(
+        metrics,
         [_backend(server, name, options) for name in options.methods],
         hooks=hooks,
         max_users_per_domain=limit if isinstance(limit, int) else None,

@@ -10,10 +10,11 @@ from twisted.python.failure import Failure
 
 from mongoosetw.c2s.limits import ConnectionLimit, LoginThrottle
 from mongoosetw.c2s.stream import ClientStream
-from mongoosetw.config.certificates import ensure_self_signed
+from mongoosetw.config.certificates import certificate_expires, ensure_self_signed
 from mongoosetw.config.schema import ListenC2S, ListenTLS
 from mongoosetw.config.shaper import Shaper
 from mongoosetw.net import tls
+from mongoosetw.net.traffic import Traffic
 from mongoosetw.net.transport import StreamPort
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.parser import Limits
@@ -81,7 +82,10 @@ class _Congestion:
 
 
 class ClientListener(protocol.Factory):
-    """One ``[[listen.c2s]]``."""
+    """One ``[[listen.c2s]]``.
+
+    :ivar certificates: when each certificate expires (seconds since 1970), by its file.
+    """
 
     noisy = False
 
@@ -96,6 +100,7 @@ class ClientListener(protocol.Factory):
         size = stanza if isinstance(stanza, int) else 1 << 30
         self.limit_values = (size, options.max_depth, options.max_attributes)
         self.limits = Limits(*self.limit_values)
+        self.certificates: dict[str, float] = {}
         self.asks_for_certificates = False
         self._context: SSL.Context | None = None
         self._bindings: dict[bytes, bytes | None] = {}
@@ -133,7 +138,8 @@ class ClientListener(protocol.Factory):
         """
         self.load_certificates(self.options.tls)
         options = self.options
-        self._port = StreamPort(options.port, self, options.backlog, options.ip_address, reactor)
+        place = (options.port, self, options.backlog, options.ip_address, reactor)
+        self._port = StreamPort(Traffic("c2s"), *place)
         self._port.startListening()
 
     def load_certificates(self, options: ListenTLS | None) -> None:
@@ -155,6 +161,8 @@ class ClientListener(protocol.Factory):
                 for c in options.certificates
             },
         )
+        used = [certfile, *(own.certfile for own in options.certificates)]
+        self.certificates = {file: certificate_expires(file) for file in used}
         self.asks_for_certificates = options.verify_mode != "none"
         self._context = context
         self._bindings = {}

@@ -69,6 +69,7 @@ class Login:
 
     async def begin(self, element: domish.Element) -> None:
         """Takes ``<auth/>`` (RFC 6120 §6.4.2)."""
+        self._host.metrics.authorizations.inc()
         name = element.getAttribute("mechanism") or ""
         if name not in self._offered:
             await self._fail(sasl.Failure("invalid-mechanism", ""), "")

@@ -109,7 +109,10 @@ class Session:
         if claimed is not None and claimed != self.jid and claimed != self.bare:
             raise StreamError("invalid-from")
         stanza.stamp(self._head(stanza.kind), self.jid)
-        self.host.received[stanza.kind].inc()
+        metrics = self.host.metrics
+        metrics.received[stanza.kind].value += 1
+        if stanza.type == "error":
+            metrics.received_errors[stanza.kind].value += 1
         hooks = self.host.hooks
         try:
             if hooks.handled(UserSendPacket):
@@ -177,6 +180,8 @@ class Session:
             return
         if not isinstance(error, StanzaError):
             error = StanzaError("internal-server-error", "wait")
+        if stanza.kind == "message":
+            self.host.metrics.bounced.inc()
         self.send(stanza.copy(from_=self.jid, to=stanza.to).error(error))
 
     def deliver(self, stanza: Stanza) -> None:
@@ -196,7 +201,10 @@ class Session:
 
     def send(self, stanza: Stanza) -> None:
         """Writes a stanza to the client, unless a module holds it back."""
-        self.host.sent[stanza.kind].inc()
+        metrics = self.host.metrics
+        metrics.sent[stanza.kind].value += 1
+        if stanza.type == "error":
+            metrics.sent_errors[stanza.kind].value += 1
         data = stanza.to_bytes()
         hooks = self.host.hooks
         if hooks.handled(PresendStanza) and hooks.fire(PresendStanza(self, data, stanza)) is STOP:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from time import time
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -73,9 +74,17 @@ def certificate_problem(certfile: str, keyfile: str = "", password: str = "") ->
     return None
 
 
+def certificate_expires(certfile: str) -> float:
+    """Return when a certificate expires, in seconds since 1970.
+
+    :param certfile: PEM file of a certificate that is known to be good.
+    """
+    certificate = x509.load_pem_x509_certificate(Path(certfile).read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
+
+
 def _expires_soon(certfile: Path) -> bool:
-    certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
-    return certificate.not_valid_after_utc - RENEW_BEFORE < datetime.now(UTC)
+    return certificate_expires(str(certfile)) - RENEW_BEFORE.total_seconds() < time()
 
 
 def _make(certfile: Path, keyfile: Path, domains: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.loading import find, shipped
-from mongoosetw.metrics import Declaration
+from mongoosetw.metrics import Declaration, declared
 from mongoosetw.module import HookDeclaration, Module
 from mongoosetw.xmpp.xep import XEP
 
@@ -92,21 +92,12 @@ def metrics() -> list[FoundMetric]:
                 item = FoundMetric(thing, source.__name__, "", thing.label_names)
                 found.setdefault(id(thing), item)
         for cls in _defined(source, object):
-            for name in vars(cls):
-                thing = inspect.getattr_static(cls, name)
-                if isinstance(thing, Declaration):
-                    labels = ("host_type", *thing.label_names)
-                    module = cls.name if issubclass(cls, Module) else ""
-                    item = FoundMetric(thing, source.__name__, module, labels)
-                    found.setdefault(id(thing), item)
+            for thing in declared(cls).values():
+                labels = ("host_type", *thing.label_names)
+                module = cls.name if issubclass(cls, Module) else ""
+                item = FoundMetric(thing, source.__name__, module, labels)
+                found.setdefault(id(thing), item)
     return sorted(found.values(), key=lambda item: item.metric.name)
-
-
-def metrics_of(cls: type[Any]) -> list[Declaration[Any]]:
-    """The metrics that a class declares or inherits, by name."""
-    members = (inspect.getattr_static(cls, name) for name in dir(cls))
-    found = (member for member in members if isinstance(member, Declaration))
-    return sorted(found, key=lambda metric: metric.name)
 
 
 def extensions() -> list[tuple[XEP, str]]:

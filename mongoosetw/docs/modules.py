@@ -8,13 +8,8 @@ from mongoosetw.config.options import INFINITY
 from mongoosetw.config.reading import show
 from mongoosetw.docs import configuration, found, metrics
 from mongoosetw.docs.markdown import GENERATED, anchor, blocks, code, prose, summary, table
-from mongoosetw.module import (
-    DOMAIN,
-    HookDeclaration,
-    IQDeclaration,
-    JobDeclaration,
-    Module,
-)
+from mongoosetw.metrics import declared
+from mongoosetw.module import DOMAIN, HookDeclaration, IQDeclaration, JobDeclaration, Module
 
 _INDEX = """\
 Each runs on a host whose configuration has its section, `[modules.NAME]`, and can be switched on
@@ -149,7 +144,7 @@ def _every(interval: float | str) -> str:
 def _metrics(cls: type[Module[Any]]) -> str:
     items = (
         found.FoundMetric(metric, cls.__module__, cls.name, ("host_type", *metric.label_names))
-        for metric in found.metrics_of(cls)
+        for metric in sorted(declared(cls).values(), key=lambda metric: metric.name)
     )
     return metrics.listing(items)
 

@@ -9,7 +9,8 @@ from twisted.web.server import Request, Site
 from twisted.web.vhost import NameVirtualHost
 
 from mongoosetw.config.schema import PrometheusHandler
-from mongoosetw.metrics import REGISTRY, Registry, exposition
+from mongoosetw.http.exposition import exposition
+from mongoosetw.metrics import REGISTRY, Registry
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 ANY_HOST = "_"

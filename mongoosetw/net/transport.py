@@ -11,6 +11,8 @@ from OpenSSL import SSL
 from twisted.internet import main, tcp
 from twisted.python.failure import Failure
 
+from mongoosetw.net.traffic import Traffic
+
 _RECORD = 16_384
 
 
@@ -18,6 +20,11 @@ class StreamTransport(tcp.Server):
     """The server's end of an XMPP connection."""
 
     _tls: SSL.Connection | None = None
+    server: "StreamPort"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._received, self._sent = self.server.traffic.tcp_in, self.server.traffic.tcp_out
 
     def write_now(self, data: bytes) -> None:
         """Writes ``data`` immediately if nothing is queued before it."""
@@ -39,6 +46,7 @@ class StreamTransport(tcp.Server):
         """Speaks TLS from now on; what was written before has left in the clear."""
         self._tls = SSL.Connection(context, self.socket)
         self._tls.set_accept_state()
+        self._received, self._sent = self.server.traffic.tls_in, self.server.traffic.tls_out
 
     @property
     def tls(self) -> SSL.Connection | None:
@@ -57,10 +65,20 @@ class StreamTransport(tcp.Server):
             return main.CONNECTION_DONE
         except SSL.Error:
             return main.CONNECTION_LOST
-        return self.protocol.dataReceived(data)
+        return self._dataReceived(data)
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        self._received.value += len(data or b"")
+        return super()._dataReceived(data)
 
     def writeSomeData(self, data: bytes | memoryview) -> Any:
         """Writes as much as the kernel takes; returns its length, or the error."""
+        written = self._write(data)
+        if not isinstance(written, BaseException):
+            self._sent.value += written
+        return written
+
+    def _write(self, data: bytes | memoryview) -> Any:
         if self._tls is None:
             return super().writeSomeData(data)  # type: ignore[arg-type]  # buffers, too
         try:
@@ -88,6 +106,13 @@ class StreamTransport(tcp.Server):
 
 
 class StreamPort(tcp.Port):
-    """A listening port whose connections are :class:`StreamTransport`."""
+    """A listening port whose connections are :class:`StreamTransport`.
+
+    :ivar traffic: counts what they carry.
+    """
 
     transport = StreamTransport
+
+    def __init__(self, traffic: Traffic, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.traffic = traffic

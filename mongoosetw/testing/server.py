@@ -22,6 +22,7 @@ from mongoosetw.c2s.listener import ClientListener
 from mongoosetw.config.load import load_text
 from mongoosetw.host import Host
 from mongoosetw.loading import options_of
+from mongoosetw.metrics import REGISTRY
 from mongoosetw.server import Server
 from mongoosetw.storage.database import Database
 from mongoosetw.testing.client import Client, Connection
@@ -91,6 +92,15 @@ class ServerTestCase(SynchronousTestCase):
         full = JID.parse(jid)
         self.register(jid)
         return Client(self.listener, self.settle, full, address)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """What is exposed for a series; 0 if there is none.
+
+        The process counts on from test to test, so compare with what it was before.
+        """
+        samples = (sample for family in REGISTRY.collect() for sample in family.samples)
+        found = (s.value for s in samples if s.name == name and s.labels == labels)
+        return float(next(found, 0.0))
 
     def connect_raw(self, address: str = "192.0.2.1") -> Connection:
         """A connection on which nothing has been said."""

@@ -37,6 +37,36 @@ class RosterTestCase(ServerTestCase):
         return client.request(GET).inner.decode()
 
 
+class MetricTests(RosterTestCase):
+    """What is counted."""
+
+    def count(self, name: str) -> float:
+        """A series of the test's domain."""
+        return self.metric(name, host_type="localhost")
+
+    def test_requests(self) -> None:
+        """Rosters that were asked for, changes and pushes are counted."""
+        names = [f"mod_roster_{what}_count" for what in ("get", "set", "push")]
+        before = [self.count(name) for name in names]
+        self.romeo.request(GET)
+        self.romeo.request(SET.format("<item jid='a@b'/>"))
+        self.assertEqual([self.count(name) for name in names], [n + 1 for n in before])
+
+    def test_subscriptions(self) -> None:
+        """Subscriptions are counted when they begin and when they end, from either side."""
+        begun = "sm_presence_subscription_subscription_count"
+        ended = "sm_presence_subscription_unsubscription_count"
+        before, gone = self.count(begun), self.count(ended)
+        self.befriend()
+        self.assertEqual(self.count(begun), before + 2)
+        self.romeo.send("<presence to='juliet@localhost' type='subscribe'/>")
+        self.assertEqual(self.count(begun), before + 2)
+        self.romeo.send("<presence to='juliet@localhost' type='unsubscribe'/>")
+        self.assertEqual(self.count(ended), gone + 1)
+        self.juliet.request(SET.format("<item jid='romeo@localhost' subscription='remove'/>"))
+        self.assertEqual(self.count(ended), gone + 2)
+
+
 class RosterTests(RosterTestCase):
     """Requests (RFC 6121 §2)."""
 

@@ -35,6 +35,21 @@ class QueryTests(ServerTestCase):
         self.clock.advance(40)
         self.assertEqual(self.host.sessions.count(), 0)
 
+    def test_answered_ping(self) -> None:
+        """A client that answers stays; how long it took is counted."""
+        series = {"host_type": "localhost"}
+        before = self.metric("mod_ping_response_time_sum", **series)
+        answers = self.metric("mod_ping_response_count", **series)
+        romeo = self.connect("romeo@localhost/a")
+        self.clock.advance(61)
+        ping = romeo.take()
+        self.clock.advance(2)
+        romeo.send(f"<iq type='result' id='{ping.id}' to='localhost'/>")
+        self.clock.advance(40)
+        self.assertEqual(self.host.sessions.count(), 1)
+        self.assertEqual(self.metric("mod_ping_response_time_sum", **series), before + 2)
+        self.assertEqual(self.metric("mod_ping_response_count", **series), answers + 1)
+
     def test_disco(self) -> None:
         """The server names its features, among them those of running modules (XEP-0030)."""
         romeo = self.connect("romeo@localhost/a")
