@@ -8,6 +8,7 @@ from mongoosetw.hooks.c2s import (
     PresendStanza,
     SessionClosed,
     SessionLike,
+    SessionResumed,
     StreamFeatures,
     UserSendNonza,
 )
@@ -36,8 +37,14 @@ class CSIOptions:
 class Held:
     """What is held back for one client, in its order; presence by sender, the newest only."""
 
-    stanzas: dict[str, bytes] = field(default_factory=dict)
+    stanzas: dict[str, tuple[Stanza, bytes]] = field(default_factory=dict)
     count: int = 0
+
+    def release(self, session: SessionLike) -> None:
+        """Writes all that was held back."""
+        stanzas, self.stanzas = self.stanzas, {}
+        for stanza, data in stanzas.values():
+            session.write(stanza, data)
 
 
 def can_wait(stanza: Stanza) -> bool:
@@ -80,17 +87,27 @@ class CSI(Module[CSIOptions]):
     def state_changed(self, event: UserSendNonza) -> Outcome:
         """§4: the client says whether somebody looks at it."""
         session = event.session
-        if event.name == _INACTIVE:
+        if event.nonza.name == _INACTIVE:
             self.inactive_count.inc()
+            session.inactive = True
             self._held.setdefault(session, Held())
             return STOP
-        if event.name != _ACTIVE:
+        if event.nonza.name != _ACTIVE:
             return None
         self.active_count.inc()
+        self._activate(session)
+        return STOP
+
+    def _activate(self, session: SessionLike) -> None:
+        session.inactive = False
         held = self._held.pop(session, None)
         if held is not None:
-            session.send_bytes(b"".join(held.stanzas.values()))
-        return STOP
+            held.release(session)
+
+    @on(SessionResumed)
+    def resumed(self, event: SessionResumed) -> None:
+        """§5: a client that has come back is active until it says otherwise."""
+        self._activate(event.session)
 
     @on(PresendStanza, Order.CHANGE)
     def presend(self, event: PresendStanza) -> Outcome:
@@ -105,14 +122,11 @@ class CSI(Module[CSIOptions]):
             stanza = event.stanza
             key = str(stanza.from_) if stanza.kind == "presence" else f"#{held.count}"
             held.stanzas.pop(key, None)
-            held.stanzas[key] = event.data
-            if len(held.stanzas) < self.options.buffer_max:
-                return STOP
-            event.session.send_bytes(b"".join(held.stanzas.values()))
-            held.stanzas.clear()
+            held.stanzas[key] = (stanza, event.data)
+            if len(held.stanzas) >= self.options.buffer_max:
+                held.release(event.session)
             return STOP
-        event.session.send_bytes(b"".join(held.stanzas.values()))
-        held.stanzas.clear()
+        held.release(event.session)
         return None
 
     @on(SessionClosed)
@@ -122,6 +136,5 @@ class CSI(Module[CSIOptions]):
 
     def stop(self) -> None:
         """Hands out all that is held."""
-        for session, held in self._held.items():
-            session.send_bytes(b"".join(held.stanzas.values()))
-        self._held.clear()
+        for session in list(self._held):
+            self._activate(session)

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import (
     PresendStanza,
+    SessionClosed,
     UserReceiveIQ,
     UserReceiveMessage,
     UserReceivePresence,
@@ -17,7 +18,8 @@ from mongoosetw.hooks.c2s import (
 )
 from mongoosetw.xmpp.errors import StanzaError, StreamError
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.stanza import Stanza, escape
+from mongoosetw.xmpp.sm import Ledger
+from mongoosetw.xmpp.stanza import Receipt, Stanza, escape
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.c2s.stream import ClientStream
@@ -44,6 +46,9 @@ class Session:
     :ivar flags: what other nodes have to know of the session, such as ``carbons``.
     :ivar state: what modules keep for the session, by module name.
     :ivar opened_at: seconds of the server's clock.
+    :ivar ledger: counts the stanzas in both directions (XEP-0198), None where nobody does.
+    :ivar inactive: nobody looks at the client (XEP-0352).
+    :ivar stream: None while a session waits for its client to come back.
     """
 
     __slots__ = (
@@ -53,8 +58,10 @@ class Session:
         "bare",
         "flags",
         "host",
+        "inactive",
         "jid",
         "last_activity",
+        "ledger",
         "opened_at",
         "presence",
         "priority",
@@ -78,6 +85,8 @@ class Session:
         self.address = stream.address
         self.opened_at = self.last_activity = host.server.clock.seconds()
         self._heads: dict[str, bytes] | None = None
+        self.ledger: Ledger | None = None
+        self.inactive = False
 
     @property
     def state(self) -> dict[str, Any]:
@@ -98,12 +107,19 @@ class Session:
         """Whether the client has sent initial presence (RFC 6121 §4.2)."""
         return self.presence is not None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the client has a connection; a session may outlive it (XEP-0198 §5)."""
+        return self.stream is not None
+
     def receive(self, stanza: Stanza) -> Deferred[None] | None:
         """Takes a stanza that the client sent: hooks, then routing.
 
         :returns: a Deferred while something has to wait; the stream waits with it.
         :raises StreamError: the client claims another sender (RFC 6120 §8.1.2.1).
         """
+        if self.ledger is not None and stanza.receipt is None:
+            return self._receive_counted(stanza, self.ledger.receive())
         self.last_activity = self.host.server.clock.seconds()
         claimed = stanza.from_
         if claimed is not None and claimed != self.jid and claimed != self.bare:
@@ -127,6 +143,15 @@ class Session:
         except (StanzaError, HookFailed) as error:
             self.bounce(stanza, error)
             return None
+
+    def _receive_counted(self, stanza: Stanza, receipt: Receipt) -> Deferred[None] | None:
+        """A stanza that has to wait is not handled before it is through (XEP-0198 §4)."""
+        stanza.receipt = receipt
+        pending = self.receive(stanza)
+        if pending is not None:
+            receipt.hold()
+            pending.addBoth(_released, receipt)
+        return pending
 
     def _send_on(self, stanza: Stanza) -> Deferred[None] | None:
         kind = stanza.kind
@@ -209,17 +234,38 @@ class Session:
         hooks = self.host.hooks
         if hooks.handled(PresendStanza) and hooks.fire(PresendStanza(self, data, stanza)) is STOP:
             return
-        self.send_bytes(data)
+        self.write(stanza, data)
 
-    def send_bytes(self, data: bytes) -> None:
-        """Writes serialised XML; it leaves at the end of the turn."""
+    def write(self, stanza: Stanza, data: bytes) -> None:
+        """Writes a stanza's bytes; it leaves at the end of the turn, and is counted."""
         if self.stream is not None:
             self.stream.write(data)
+        if self.ledger is not None:
+            self.ledger.sent(stanza, data)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes serialised XML that is no stanza; it leaves at the end of the turn."""
+        if self.stream is not None:
+            self.stream.write(data)
+
+    def detach(self, condition: str, text: str | None = None) -> None:
+        """Closes the stream with a stream error; the session goes on without one."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close(StreamError(condition, text))
 
     def close(self, condition: str | None = None, text: str | None = None) -> None:
         """Ends the session and its stream, with a stream error if one is named."""
         if self.stream is not None:
             self.stream.close(StreamError(condition, text) if condition else None)
+        else:
+            self.end(condition or "normal")
+
+    def end(self, reason: str) -> None:
+        """The session is over: it goes out of the registry, and the modules are told."""
+        if self.host.sessions.get(self.jid) is self:
+            self.host.sessions.remove(self)
+            self.host.hooks.fire(SessionClosed(self, reason))
 
     def _head(self, kind: str) -> bytes:
         if self._heads is None:
@@ -229,6 +275,11 @@ class Session:
     def hibernate(self) -> None:
         """Drops what can be made again; for sessions that have been silent for long."""
         self._heads = None
+
+
+def _released(result: Any, receipt: Receipt) -> Any:
+    receipt.release()
+    return result
 
 
 def _heads_of(jid: JID) -> dict[str, bytes]:

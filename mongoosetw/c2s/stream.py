@@ -14,17 +14,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from mongoosetw.c2s.binding import bind, is_bind, is_session
+from mongoosetw.c2s.early import unauthenticated_iq, unbound_nonza
 from mongoosetw.c2s.login import Login, sasl_context
-from mongoosetw.hooks.bus import STOP, HookFailed, begin
+from mongoosetw.hooks.bus import STOP, begin
 from mongoosetw.hooks.c2s import (
-    SessionClosed,
     SessionDisconnected,
     StreamFeatures,
-    UnauthenticatedIQ,
     UserSendNonza,
 )
 from mongoosetw.xmpp import negotiation, sasl
-from mongoosetw.xmpp.errors import StanzaError, StreamError
+from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import Input, State
 from mongoosetw.xmpp.parser import (
@@ -115,6 +114,11 @@ class ClientStream:
         if self._state_data is None:
             self._state_data = {}
         return self._state_data
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended."""
+        return self.state_ is State.CLOSED
 
     def send_bytes(self, data: bytes) -> None:
         """Writes serialised XML."""
@@ -226,10 +230,16 @@ class ClientStream:
 
     def _answer_setup(self, stanza: Stanza) -> None:
         """A second bind is refused (RFC 6120 §7.6.2.1 allows that); a session is a no-op."""
+        self._count()
         if is_session(stanza):
             self.write(stanza.result().to_bytes())
         else:
             self.write(stanza.error("not-allowed").to_bytes())
+
+    def _count(self) -> None:
+        """Counts a stanza that the session does not see (XEP-0198 §4)."""
+        if self.session is not None and self.session.ledger is not None:
+            self.session.ledger.receive()
 
     def _handle_early(self, stanza: Stanza) -> Deferred[Any] | None:
         negotiation.check(self.state_, Input.IQ if stanza.kind == "iq" else Input.STANZA)
@@ -237,23 +247,14 @@ class ClientStream:
             if not is_bind(stanza):
                 raise StreamError("not-authorized")  # RFC 6120 §7.1
             return _started(bind(self, stanza))
-        return _started(self._unauthenticated_iq(stanza))
-
-    async def _unauthenticated_iq(self, stanza: Stanza) -> None:
         assert self.host is not None
-        if self.listener.tls_required and not self.secure:
-            raise StreamError("policy-violation", "TLS is required")
-        try:
-            if await self.host.hooks.run(UnauthenticatedIQ(self.host, self, stanza)) is not STOP:
-                raise StreamError("not-authorized")
-        except (StanzaError, HookFailed) as error:
-            reason = error if isinstance(error, StanzaError) else "internal-server-error"
-            self.write(stanza.error(reason).to_bytes())
+        return _started(unauthenticated_iq(self, self.host, stanza))
 
     def _bad_address(self, event: BadAddress) -> None:
         if event.attribute == "from":
             raise StreamError("invalid-from")
         negotiation.check(self.state_, Input.STANZA)
+        self._count()
         if event.stanza.type not in ("error", "result"):
             self.write(event.stanza.error("jid-malformed").to_bytes())
 
@@ -263,18 +264,19 @@ class ClientStream:
         if asked is Input.STARTTLS:
             self._start_tls()
         elif asked is Input.NONZA:
-            self._extension(event)
+            return self._extension(event)
         elif asked is Input.ABORT:
             self.login_failed(negotiation.sasl_failure("aborted"), "")
         else:
             return self._sasl(asked, event)
         return None
 
-    def _extension(self, event: Nonza) -> None:
-        if self.session is not None and self.host is not None:
-            hook = UserSendNonza(self.session, event.name, event.element)
-            if self.host.hooks.fire(hook) is STOP:
-                return
+    def _extension(self, event: Nonza) -> Deferred[Any] | None:
+        assert self.host is not None
+        if self.session is None:
+            return _started(unbound_nonza(self, self.host, event))
+        if self.host.hooks.fire(UserSendNonza(self.session, event)) is STOP:
+            return None
         raise StreamError("unsupported-stanza-type")
 
     def _sasl(self, asked: Input, event: Nonza) -> Deferred[Any] | None:
@@ -367,7 +369,10 @@ class ClientStream:
         self.write(data)
 
     def bound(self, session: "Session") -> None:
-        """A resource was bound; the negotiation is over."""
+        """A resource was bound, or a session is resumed; the negotiation is over."""
+        session.stream = self
+        session.secure = self.secure
+        session.address = self.address
         self.session = session
         self.state_ = State.BOUND
         self.parser.limits = Limits(*self.listener.limit_values)
@@ -451,8 +456,11 @@ class ClientStream:
         if error is not None:
             self.write(negotiation.stream_error(error))
             self._error = error.condition
+        elif self.session is not None and self.session.ledger is not None:
+            self.write(self.session.ledger.farewell())
         self.write(negotiation.CLOSING)
-        self._finish(self._error or "normal", clean=True)
+        # A client that does not answer is one whose connection is lost, known or not
+        self._finish(self._error or "normal", clean=self._error != "connection-timeout")
         self.flush()
         self.transport.loseConnection()
 
@@ -480,14 +488,7 @@ class ClientStream:
         if session is not None and session.stream is self:
             session.stream = None
             if clean or session.host.hooks.fire(SessionDisconnected(session, reason)) is not STOP:
-                end_session(session, reason)
-
-
-def end_session(session: "Session", reason: str) -> None:
-    """Takes a session out of the registry and tells the modules."""
-    if session.host.sessions.get(session.jid) is session:
-        session.host.sessions.remove(session)
-        session.host.hooks.fire(SessionClosed(session, reason))
+                session.end(reason)
 
 
 def _started(coroutine: Any) -> Deferred[Any] | None:

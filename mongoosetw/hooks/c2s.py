@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from twisted.words.xish import domish
-
 from mongoosetw.hooks.bus import Hook
+from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.stanza import Name, Stanza
+from mongoosetw.xmpp.parser import Nonza
+from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only: at run time nothing below depends on what is above it
+    from mongoosetw.c2s.session import Session
     from mongoosetw.host import Host
 
 
@@ -18,7 +19,7 @@ class SessionLike(Protocol):
     """What handlers may use of a session; see ``mongoosetw.c2s.session.Session``.
 
     A session of another node has the same interface; ``local`` tells them apart. Its
-    ``presence`` is not known here, nor is its ``state``.
+    ``presence`` is not known here, nor is its ``state``, nor whether it is ``inactive``.
     """
 
     sid: int
@@ -33,12 +34,16 @@ class SessionLike(Protocol):
     address: str
     opened_at: float
     last_activity: float
+    inactive: bool
 
     @property
     def available(self) -> bool: ...
     @property
+    def connected(self) -> bool: ...
+    @property
     def state(self) -> dict[str, Any]: ...
     def send(self, stanza: Stanza) -> None: ...
+    def write(self, stanza: Stanza, data: bytes) -> None: ...
     def send_bytes(self, data: bytes) -> None: ...
     def deliver(self, stanza: Stanza) -> None: ...
     def close(self, condition: str | None = None, text: str | None = None) -> None: ...
@@ -51,10 +56,15 @@ class StreamLike(Protocol):
 
     address: str
     secure: bool
+    user: JID | None
 
     @property
     def state(self) -> dict[str, Any]: ...
+    @property
+    def closed(self) -> bool: ...
     def send_bytes(self, data: bytes) -> None: ...
+    def bound(self, session: "Session") -> None: ...
+    def close(self, error: StreamError | None = None) -> None: ...
 
 
 @dataclass(slots=True)
@@ -77,6 +87,20 @@ class UnauthenticatedIQ(Hook):
     host: "Host"
     stream: StreamLike
     iq: Stanza
+
+
+@dataclass(slots=True)
+class UnboundNonza(Hook):
+    """A client that has authenticated but has no session yet sent an element that is no stanza.
+
+    STOP = taken by the handler; otherwise the stream ends with ``unsupported-stanza-type``.
+    """
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    host: "Host"
+    stream: StreamLike
+    nonza: Nonza
 
 
 @dataclass(slots=True)
@@ -104,6 +128,13 @@ class SessionDisconnected(Hook):
     mongooseim: ClassVar[str] = "user_socket_closed"
     session: SessionLike
     reason: str
+
+
+@dataclass(slots=True)
+class SessionResumed(Hook):
+    """A session whose connection was lost has a new one; what it missed was written to it."""
+
+    session: SessionLike
 
 
 @dataclass(slots=True)
@@ -165,8 +196,7 @@ class UserSendNonza(Hook):
 
     mongooseim: ClassVar[str] = "user_send_xmlel"
     session: SessionLike
-    name: Name
-    element: domish.Element
+    nonza: Nonza
 
 
 @dataclass(slots=True)

@@ -20,12 +20,17 @@ class TurnFlusher:
         self._waiting: list[Flushable] = []
 
     def add(self, flushable: Flushable) -> None:
-        """Has ``flush`` called at the end of this turn. Ask once a turn."""
+        """Has ``flush`` called at the end of this turn. Ask once a turn.
+
+        What asks while others are flushed is flushed in the same turn, behind them.
+        """
         if not self._waiting:
             self._clock.callLater(0, self._flush)
         self._waiting.append(flushable)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for flushable in waiting:
-            flushable.flush()
+        try:
+            for flushable in self._waiting:
+                flushable.flush()
+        finally:
+            self._waiting.clear()

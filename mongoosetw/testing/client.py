@@ -110,19 +110,33 @@ def _documents(data: bytes) -> list[bytes]:
 class Client(Connection):
     """A logged-in client; see :meth:`mongoosetw.testing.server.ServerTestCase.connect`."""
 
-    def __init__(self, listener: ClientListener, flush: Any, jid: JID, address: str) -> None:
+    def __init__(
+        self,
+        listener: ClientListener,
+        flush: Any,
+        jid: JID,
+        address: str = "192.0.2.1",
+        *,
+        bind: bool = True,
+    ) -> None:
         super().__init__(listener, flush, address)
         self.jid = jid
         stream = self.protocol.stream
-        assert stream is not None and jid.resource is not None
+        assert stream is not None
         stream.authenticated(jid.bare)  # SASL has tests of its own
         self.open(jid.domain)
-        self.send(
-            f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'>"
-            f"<resource>{jid.resource}</resource></bind></iq>"
-        )
+        if bind:
+            self.bind()
         self.pump()
         self.events.clear()
+
+    def bind(self) -> None:
+        """Binds the resource of :attr:`jid`."""
+        assert self.jid.resource is not None
+        self.send(
+            f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'>"
+            f"<resource>{self.jid.resource}</resource></bind></iq>"
+        )
 
     @property
     def received(self) -> list[Stanza]:

@@ -87,11 +87,11 @@ class ServerTestCase(SynchronousTestCase):
             self.await_(accounts.register(user, password))
         return user
 
-    def connect(self, jid: str, address: str = "192.0.2.1") -> Client:
-        """A client of this full JID, with its account, logged in and bound."""
+    def connect(self, jid: str, address: str = "192.0.2.1", *, bind: bool = True) -> Client:
+        """A client of this full JID, with its account, logged in and, unless told not to, bound."""
         full = JID.parse(jid)
         self.register(jid)
-        return Client(self.listener, self.settle, full, address)
+        return Client(self.listener, self.settle, full, address, bind=bind)
 
     def metric(self, name: str, **labels: str) -> float:
         """What is exposed for a series; 0 if there is none.

@@ -118,7 +118,8 @@ def stream_error(error: StreamError) -> bytes:
     text = ""
     if error.text:
         text = f"<text xmlns='{ns.STREAMS}' xml:lang='en'>{escape(error.text)}</text>"
-    return f"<stream:error><{error.condition} xmlns='{ns.STREAMS}'/>{text}</stream:error>".encode()
+    head = f"<stream:error><{error.condition} xmlns='{ns.STREAMS}'/>{text}"
+    return head.encode() + error.app + b"</stream:error>"
 
 
 CLOSING: Final = b"</stream:stream>"

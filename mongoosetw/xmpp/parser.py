@@ -9,7 +9,7 @@ parser, and the one that the busy streams share stays in the processor's cache. 
 thrown away after a megabyte: expat keeps every name it has ever seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
 from xml.parsers import expat
 
@@ -51,10 +51,14 @@ class StreamOpened:
 
 @dataclass(frozen=True, slots=True)
 class Nonza:
-    """A top-level element that is not a stanza (XEP-0360)."""
+    """A top-level element that is not a stanza (XEP-0360).
+
+    :ivar attributes: by name; expat's ``namespace name`` where one has a namespace.
+    """
 
     name: Name
     xml: bytes
+    attributes: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def element(self) -> domish.Element:
@@ -242,7 +246,7 @@ class _Expat:
             raw, span = _self_contained(raw, self.namespaces)
         kind = _KINDS.get(self.top)
         if kind is None:
-            self.events.append(Nonza(_name(self.top), raw))
+            self.events.append(Nonza(_name(self.top), raw, self.attributes))
             return
         attributes = self.attributes
         to, from_, bad = None, None, ""
