@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
 from mongoosetw.auth import rdbms
-from mongoosetw.c2s.listener import ClientListener
+from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
 from mongoosetw.config.diff import Change, changed
+from mongoosetw.config.errors import ConfigError, ConfigErrors
 from mongoosetw.config.load import Config
 from mongoosetw.config.schema import ListenC2S
 from mongoosetw.hooks.bus import HookBus
@@ -127,6 +128,7 @@ class Server:
         """
         assert self._load is not None
         old, new = self.config, self._load()
+        listeners = self._prepare_listeners(new)
         changes = changed(old, new)
         for domain, host in self.hosts.items():
             if domain in new.hosts:
@@ -136,14 +138,31 @@ class Server:
         for domain, host in self.hosts.items():
             if domain in new.hosts:
                 host.reconfigure(new.hosts[domain])
-        by_port = {options.port: options for options in new.listen.c2s}
-        for listener in self.listeners:
-            options = by_port.get(listener.options.port)
-            if options is not None:
-                listener.load_certificates(options.tls)
+        for listener, options, certificates in listeners:
+            listener.reconfigure(options, certificates)
         logging.getLogger().setLevel(_level(new))
         logger.info("configuration_reloaded changes=%d", len(changes))
         return changes
+
+    def _prepare_listeners(
+        self, config: Config
+    ) -> list[tuple[ClientListener, ListenC2S, Certificates | None]]:
+        """The options and certificates that the open ports are to have.
+
+        :raises ConfigErrors: a certificate cannot be used.
+        """
+        running = {(o.options.ip_address, o.options.port): o for o in self.listeners}
+        found = []
+        for n, options in enumerate(config.listen.c2s):
+            listener = running.get((options.ip_address, options.port))
+            if listener is None:
+                continue
+            try:
+                found.append((listener, options, listener.read_certificates(options.tls)))
+            except CertificateUnusable as error:
+                path = f"listen.c2s[{n}].tls"
+                raise ConfigErrors([ConfigError(config.file, 1, path, str(error))]) from error
+        return found
 
     def stop(self) -> None:
         """Asks for the end of the process; what ends it was set as ``when_stopped``."""
@@ -155,7 +174,7 @@ class Server:
             closed = listener.stop()
             if closed is not None:
                 await closed
-            listener.close_streams()
+            await listener.close_streams()
         for host in self.hosts.values():
             await stop_modules(host)
             host.forget_requests()

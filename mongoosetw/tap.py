@@ -13,6 +13,7 @@ from twisted.internet import defer
 from twisted.python import usage
 
 from mongoosetw import logs
+from mongoosetw.c2s.listener import CertificateUnusable
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.config.load import Config, load
 from mongoosetw.control import ControlService
@@ -99,7 +100,9 @@ class NodeService(Service):
         reloaded.addErrback(lambda failure: logger.error("reload_refused %s", failure.value))
 
     def _failed(self, failure: Any) -> None:
-        known = failure.check(SchemaRefused, DatabaseUnavailable, LoadError, OSError)
+        known = failure.check(
+            SchemaRefused, CertificateUnusable, DatabaseUnavailable, LoadError, OSError
+        )
         if known or "CannotListen" in str(failure.type):
             print(f"mongoosetw cannot start: {failure.value}", file=sys.__stderr__, flush=True)
         else:

@@ -3,8 +3,13 @@
 import ipaddress
 from collections import Counter
 from functools import lru_cache
+from typing import Final
 
-from mongoosetw.config.schema import ListenC2S, LoginLimits
+from mongoosetw.config.schema import ListenC2S
+from mongoosetw.xmpp.jid import JID
+
+_REMEMBERED: Final = 20_000
+"""Users and addresses whose failures are remembered at most."""
 
 
 @lru_cache(4096)
@@ -20,13 +25,13 @@ class ConnectionLimit:
     """Counts connections, in all and by address."""
 
     def __init__(self, options: ListenC2S) -> None:
-        self._options = options
+        self.options = options
         self.total = 0
         self._by_address: Counter[str] = Counter()
 
     def admit(self, address: str) -> bool:
         """Counts a new connection; False if there are too many already."""
-        options = self._options
+        options = self.options
         spared = is_loopback(address) and not options.limits_apply_to_loopback
         if self.total >= options.max_connections:
             return False
@@ -45,39 +50,43 @@ class ConnectionLimit:
 
 
 class LoginThrottle:
-    """Failed logins of a user or an address: beyond a few, answers take longer and longer."""
+    """Attempts to log in of a user or an address: beyond a few, answers take longer and longer.
 
-    def __init__(self, options: LoginLimits, *, spare_loopback: bool) -> None:
-        self._options = options
-        self._spare_loopback = spare_loopback
+    An attempt counts from its beginning, so that many at the same time gain nothing; that of
+    a user who gets in is taken back.
+    """
+
+    def __init__(self, options: ListenC2S) -> None:
+        self.options = options
         self._failures: dict[str, tuple[int, float]] = {}
 
-    def delay(self, user: str, address: str, now: float) -> float:
-        """Seconds to wait before this attempt is answered."""
-        options = self._options
-        excess = self._count(f"user {user}", now) - options.free_per_user
-        if not (self._spare_loopback and is_loopback(address)):
-            by_address = self._count(f"address {address}", now) - options.free_per_address
+    def attempt(self, user: JID, address: str, now: float) -> float:
+        """Counts an attempt; seconds to wait before it is answered."""
+        limits = self.options.login_attempts
+        excess = self._count(f"user {user}", now) - limits.free_per_user
+        if not is_loopback(address) or self.options.limits_apply_to_loopback:
+            by_address = self._count(f"address {address}", now) - limits.free_per_address
             excess = max(excess, by_address)
+        self._add(f"user {user}", 1, now)
+        self._add(f"address {address}", 1, now)
         if excess < 0:
             return 0.0
-        return float(min(options.delay * 2.0 ** min(excess, 30), options.max_delay))
+        return float(min(limits.delay * 2.0 ** min(excess, 30), limits.max_delay))
 
-    def failed(self, user: str, address: str, now: float) -> None:
-        """Counts a failed attempt."""
-        if len(self._failures) > 10_000:
-            self._forget(now)
-        for key in (f"user {user}", f"address {address}"):
-            self._failures[key] = (self._count(key, now) + 1, now)
-
-    def succeeded(self, user: str) -> None:
-        """A user has proven themselves: their failures count no longer."""
+    def succeeded(self, user: JID, address: str, now: float) -> None:
+        """A user has proven themselves: their failures count no longer, nor does this attempt."""
         self._failures.pop(f"user {user}", None)
+        self._add(f"address {address}", -1, now)
 
     def _count(self, key: str, now: float) -> int:
         count, when = self._failures.get(key, (0, now))
-        return count if now - when < self._options.forget_after else 0
+        return count if now - when < self.options.login_attempts.forget_after else 0
 
-    def _forget(self, now: float) -> None:
-        horizon = now - self._options.forget_after
-        self._failures = {k: v for k, v in self._failures.items() if v[1] > horizon}
+    def _add(self, key: str, change: int, now: float) -> None:
+        """Counts; the table is in the order of last use, and the oldest entry makes room."""
+        count = self._count(key, now) + change
+        self._failures.pop(key, None)
+        if count > 0:
+            self._failures[key] = (count, now)
+        if len(self._failures) > _REMEMBERED:
+            del self._failures[next(iter(self._failures))]

@@ -1,10 +1,12 @@
 """A port for clients: accepts connections, holds their limits and TLS contexts."""
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 from twisted.internet import protocol
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
@@ -12,7 +14,6 @@ from mongoosetw.c2s.limits import ConnectionLimit, LoginThrottle
 from mongoosetw.c2s.stream import ClientStream
 from mongoosetw.config.certificates import certificate_expires, ensure_self_signed
 from mongoosetw.config.schema import ListenC2S, ListenTLS
-from mongoosetw.config.shaper import Shaper
 from mongoosetw.net import tls
 from mongoosetw.net.traffic import Traffic
 from mongoosetw.net.transport import StreamPort
@@ -27,6 +28,28 @@ logger = logging.getLogger(__name__)
 XEPS = (XEP(368, "1.1.0"),)
 
 
+class CertificateUnusable(Exception):
+    """A certificate, key or list of revoked certificates cannot be used; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The certificates of a listener, read and usable.
+
+    :ivar expire: when each of them does (seconds since 1970), by its file.
+    """
+
+    context: SSL.Context
+    expire: dict[str, float]
+
+
+def _limits(options: ListenC2S) -> Limits:
+    size = options.max_stanza_size
+    return Limits(
+        size if isinstance(size, int) else 1 << 30, options.max_depth, options.max_attributes
+    )
+
+
 class ClientProtocol(protocol.Protocol):
     """Hands what Twisted tells of a connection to its stream."""
 
@@ -38,16 +61,16 @@ class ClientProtocol(protocol.Protocol):
         """A client has connected."""
         self.transport.setTcpNoDelay(True)
         address = self.transport.getPeer().host
-        self.stream = ClientStream(self.factory, self.transport, address)
-        if not self.factory.connections.admit(address):
-            stream, self.stream = self.stream, None
-            stream.close(StreamError("resource-constraint", "too many connections"))
-            return
-        self.factory.streams.add(self.stream)
-        self.transport.registerProducer(_Congestion(self.stream), True)
+        stream = ClientStream(self.factory, self.transport, address)
         if self.factory.direct_tls:
             self.factory.start_tls(self.transport)
-            self.stream.secure = True
+            stream.secure = True
+        if not self.factory.connections.admit(address):
+            stream.close(StreamError("resource-constraint", "too many connections"))
+            return
+        self.stream = stream
+        self.factory.streams.add(stream)
+        self.transport.registerProducer(_Congestion(stream), True)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -57,10 +80,9 @@ class ClientProtocol(protocol.Protocol):
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """The connection is gone."""
         if self.stream is not None:
-            self.factory.connections.release(self.stream.address)
-            self.factory.streams.discard(self.stream)
-            self.stream.connection_lost(type(reason.value).__name__)
-            self.stream = None
+            stream, self.stream = self.stream, None
+            stream.connection_lost(type(reason.value).__name__)
+            self.factory.forget(stream)
 
 
 class _Congestion:
@@ -93,19 +115,13 @@ class ClientListener(protocol.Factory):
         self.server = server
         self.options = options
         self.connections = ConnectionLimit(options)
-        self.throttle = LoginThrottle(
-            options.login_attempts, spare_loopback=not options.limits_apply_to_loopback
-        )
-        stanza = options.max_stanza_size
-        size = stanza if isinstance(stanza, int) else 1 << 30
-        self.limit_values = (size, options.max_depth, options.max_attributes)
-        self.limits = Limits(*self.limit_values)
+        self.throttle = LoginThrottle(options)
+        self.limits = _limits(options)
         self.certificates: dict[str, float] = {}
-        self.asks_for_certificates = False
         self._context: SSL.Context | None = None
-        self._bindings: dict[bytes, bytes | None] = {}
-        self._shapers: dict[int, Shaper] = {}
+        self._bindings: dict[SSL.Context, bytes | None] = {}
         self.streams: set[ClientStream] = set()
+        self._emptied: list[Deferred[None]] = []
         self._port: StreamPort | None = None
 
     @property
@@ -131,41 +147,74 @@ class ClientListener(protocol.Factory):
         connection.factory = self
         return connection
 
+    def forget(self, stream: ClientStream) -> None:
+        """A connection is gone."""
+        self.connections.release(stream.address)
+        self.streams.discard(stream)
+        if not self.streams:
+            emptied, self._emptied = self._emptied, []
+            for waiting in emptied:
+                waiting.callback(None)
+
     def listen(self, reactor: Any) -> None:
         """Opens the port.
 
         :raises twisted.internet.error.CannotListenError: it is taken.
+        :raises CertificateUnusable: a certificate is.
         """
-        self.load_certificates(self.options.tls)
         options = self.options
+        self._use(self.read_certificates(options.tls))
         place = (options.port, self, options.backlog, options.ip_address, reactor)
         self._port = StreamPort(Traffic("c2s"), *place)
         self._port.startListening()
 
-    def load_certificates(self, options: ListenTLS | None) -> None:
-        """Reads the certificates, also again while the server runs.
+    def read_certificates(self, options: ListenTLS | None) -> Certificates | None:
+        """Reads the certificates; changes nothing yet.
 
-        :raises OpenSSL.SSL.Error: a file is unusable; the old ones stay in force.
+        :raises CertificateUnusable: a file is unusable.
         """
         if options is None:
-            return
+            return None
         certfile, keyfile = options.certfile, options.keyfile
         if not certfile:
-            files = ensure_self_signed(self.server.data_dir, list(self.server.hosts))
-            certfile, keyfile = str(files[0]), str(files[1])
-        context = tls.server_context(options, certfile, keyfile)
-        tls.choose_by_name(
-            context,
-            {
+            certfile, keyfile = ensure_self_signed(self.server.data_dir, list(self.server.hosts))
+        try:
+            context = tls.server_context(options, certfile, keyfile)
+            own = {
                 c.domain: tls.server_context(options, c.certfile, c.keyfile)
                 for c in options.certificates
-            },
-        )
-        used = [certfile, *(own.certfile for own in options.certificates)]
-        self.certificates = {file: certificate_expires(file) for file in used}
-        self.asks_for_certificates = options.verify_mode != "none"
-        self._context = context
+            }
+            files = [certfile, *(c.certfile for c in options.certificates)]
+            expire = {file: certificate_expires(file) for file in files}
+        except SSL.Error as error:
+            raise CertificateUnusable(tls.reason(error)) from error
+        except (OSError, ValueError) as error:
+            raise CertificateUnusable(str(error)) from error
+        tls.choose_by_name(context, own)
+        return Certificates(context, expire)
+
+    def reconfigure(self, options: ListenC2S, certificates: Certificates | None) -> None:
+        """Takes over new options while it runs, all but the address and the port.
+
+        Open streams keep their connection and their TLS; they get the new limits of speed.
+        """
+        self.options = options
+        self.connections.options = options
+        self.throttle.options = options
+        self.limits = _limits(options)
+        self._use(certificates)
+        for stream in self.streams:
+            stream.shaper = None
+
+    def _use(self, certificates: Certificates | None) -> None:
+        self._context = None if certificates is None else certificates.context
+        self.certificates = {} if certificates is None else certificates.expire
         self._bindings = {}
+
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Whether clients are asked for a certificate."""
+        return self.options.tls is not None and self.options.tls.verification != "none"
 
     def start_tls(self, transport: Any) -> None:
         """Has a transport speak TLS from now on."""
@@ -173,30 +222,35 @@ class ClientListener(protocol.Factory):
 
     def end_point_binding(self, connection: SSL.Connection) -> bytes | None:
         """The ``tls-server-end-point`` data of a connection; made once for each certificate."""
-        name = connection.get_servername() or b""
-        if name not in self._bindings:
-            if len(self._bindings) > 1000:
-                self._bindings.clear()
-            self._bindings[name] = tls.end_point_binding(connection)
-        return self._bindings[name]
+        context = connection.get_context()
+        if context not in self._bindings:
+            self._bindings[context] = tls.end_point_binding(connection)
+        return self._bindings[context]
 
     def shape(self, stream: ClientStream, length: int) -> float:
         """Seconds that a client has to pause after sending so much."""
         if self.options.shaper == "none":
             return 0.0
-        shaper: Shaper | None = stream.state.get("shaper")
-        if shaper is None:
-            shaper = self.server.config.new_shaper(self.options.shaper)
-            if shaper is None:
+        if stream.shaper is None:
+            stream.shaper = self.server.config.new_shaper(self.options.shaper)
+            if stream.shaper is None:
                 return 0.0
-            stream.state["shaper"] = shaper
-        return float(shaper.consume(length, self.server.clock.seconds()))
+        return stream.shaper.consume(length, self.server.clock.seconds())
 
     def stop(self) -> Any:
         """Closes the port; connections stay."""
         return None if self._port is None else self._port.stopListening()
 
-    def close_streams(self) -> None:
-        """Tells every client that the server goes down (RFC 6120 §4.9.3.20)."""
+    async def close_streams(self) -> None:
+        """Tells every client that the server goes down (RFC 6120 §4.9.3.20), waits till they go."""
         for stream in list(self.streams):
             stream.close(StreamError("system-shutdown"))
+        await self.emptied()
+
+    def emptied(self) -> "Deferred[None]":
+        """Fires when no connection is left."""
+        if not self.streams:
+            return succeed(None)
+        found: Deferred[None] = Deferred()
+        self._emptied.append(found)
+        return found

@@ -5,11 +5,12 @@ import binascii
 from typing import TYPE_CHECKING
 
 from twisted.internet import task
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.words.xish import domish
 
 from mongoosetw.net import tls
 from mongoosetw.xmpp import ns, sasl
-from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import sasl_failure
 from mongoosetw.xmpp.sasl.external import External
 
@@ -53,7 +54,9 @@ def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
         context.tls_exporter = tls.exporter_binding(connection)
         context.tls_server_end_point = stream.listener.end_point_binding(connection)
         if stream.listener.asks_for_certificates:
-            context.certificate_jids = tls.certificate_jids(connection)
+            certificate = tls.peer_certificate(connection)
+            if certificate is not None and not tls.is_self_signed(connection):
+                context.certificate_jids = tls.certificate_jids(certificate)
     return context
 
 
@@ -66,6 +69,8 @@ class Login:
         self._offered = offered
         self._context = sasl_context(stream, host)
         self._mechanism: sasl.Mechanism | None = None
+        self._waiting: Deferred[None] | None = None
+        self._counted = False
 
     async def begin(self, element: domish.Element) -> None:
         """Takes ``<auth/>`` (RFC 6120 §6.4.2)."""
@@ -95,13 +100,14 @@ class Login:
         accounts = self._host.accounts
         while isinstance(step, sasl.NeedKeys | sasl.NeedPassword):
             username = step.username
-            await self._throttle(username)
-            user = self._user(username)
+            user = JID.of(username, self._host.domain)
+            if not await self._throttled(user):
+                return
             if isinstance(step, sasl.NeedKeys):
-                keys = await accounts.scram_keys(user, step.hash_name) if user else None
+                keys = await accounts.scram_keys(user, step.hash_name)
                 step = self._mechanism.supply_keys(keys)
             else:
-                good = await accounts.check_password(user, step.password) if user else False
+                good = await accounts.check_password(user, step.password)
                 step = self._mechanism.supply_verdict(good)
         if isinstance(step, sasl.Challenge):
             data = base64.b64encode(step.data).decode() if step.data else "="
@@ -112,19 +118,24 @@ class Login:
             assert isinstance(step, sasl.Failure)
             await self._fail(step, username)
 
-    def _user(self, username: str) -> JID | None:
-        try:
-            return JID.of(username, self._host.domain)
-        except InvalidJID:
-            return None
-
-    async def _throttle(self, username: str) -> None:
+    async def _throttled(self, user: JID) -> bool:
+        """Waits as long as this attempt has to; False if the client has not."""
         clock = self._host.server.clock
-        wait = self._stream.listener.throttle.delay(
-            username, self._stream.address, clock.seconds()
-        )
-        if wait:
-            await task.deferLater(clock, wait)
+        listener = self._stream.listener
+        seconds = listener.throttle.attempt(user, self._stream.address, clock.seconds())
+        self._counted = True
+        if seconds:
+            self._waiting = task.deferLater(clock, seconds)
+            try:
+                await self._waiting
+            except CancelledError:
+                return False
+        return True
+
+    def abandon(self) -> None:
+        """The stream is gone: nobody waits for an answer."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def _succeed(self, step: sasl.Success) -> None:
         user = JID.of(step.username, self._host.domain)
@@ -135,14 +146,13 @@ class Login:
         if not self._host.access.allows(self._stream.listener.options.access, user):
             await self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
             return
-        self._stream.listener.throttle.succeeded(step.username)
+        if self._counted:
+            now = self._host.server.clock.seconds()
+            self._stream.listener.throttle.succeeded(user, self._stream.address, now)
         data = base64.b64encode(step.data).decode() if step.data else ""
         self._stream.authenticated(user)
         self._stream.answer(f"<success xmlns='{ns.SASL}'>{data}</success>".encode())
 
     async def _fail(self, step: sasl.Failure, username: str) -> None:
-        server = self._host.server
         self._host.metrics.auth_failed.inc()
-        throttle = self._stream.listener.throttle
-        throttle.failed(username, self._stream.address, server.clock.seconds())
         self._stream.login_failed(sasl_failure(step.condition, step.text), username)

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from mongoosetw.c2s.binding import bind, is_bind, is_session
 from mongoosetw.c2s.early import unauthenticated_iq, unbound_nonza
 from mongoosetw.c2s.login import Login, sasl_context
+from mongoosetw.config.shaper import Shaper
 from mongoosetw.hooks.bus import STOP, begin
 from mongoosetw.hooks.c2s import (
     SessionDisconnected,
@@ -29,7 +30,6 @@ from mongoosetw.xmpp.negotiation import Input, State
 from mongoosetw.xmpp.parser import (
     BadAddress,
     Event,
-    Limits,
     Nonza,
     StreamClosed,
     StreamOpened,
@@ -73,6 +73,7 @@ class ClientStream:
         "received",
         "secure",
         "session",
+        "shaper",
         "state_",
         "transport",
         "user",
@@ -86,6 +87,7 @@ class ClientStream:
         self.host: Host | None = None
         self.user: JID | None = None
         self.session: Session | None = None
+        self.shaper: Shaper | None = None
         self.state_ = State.CONNECTED
         self.parser = StreamParser(listener.limits)
         self.received = 0
@@ -350,12 +352,16 @@ class ClientStream:
 
     def authenticated(self, user: JID) -> None:
         """The login succeeded; the client opens its stream anew."""
+        if self.state_ is State.CLOSED:
+            return
         self.user = user
         self._login = None
         self._restart(State.PROVEN)
 
     def login_failed(self, failure: bytes, username: str) -> None:
         """The login failed; the client may try again a few times (RFC 6120 §6.4.5)."""
+        if self.state_ is State.CLOSED:
+            return
         self._login = None
         self.state_ = State.OPEN
         self.failures += 1
@@ -375,7 +381,7 @@ class ClientStream:
         session.address = self.address
         self.session = session
         self.state_ = State.BOUND
-        self.parser.limits = Limits(*self.listener.limit_values)
+        self.parser.limits = self.listener.limits
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
@@ -483,6 +489,9 @@ class ClientStream:
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
+        if self._login is not None:
+            self._login.abandon()
+            self._login = None
         self.drained()
         session, self.session = self.session, None
         if session is not None and session.stream is self:

@@ -1,9 +1,12 @@
 """Checks that look at more than one option."""
 
 import ipaddress
-import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
+
+from cryptography.x509 import load_pem_x509_crl
+from OpenSSL import SSL
 
 from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
 from mongoosetw.config.certificates import certificate_problem
@@ -19,6 +22,8 @@ from mongoosetw.config.schema import (
     ListenTLS,
     Root,
 )
+from mongoosetw.net.tls import dns_name, reason, server_context, set_ciphers
+from mongoosetw.xmpp.jid import InvalidJID
 
 
 def check_root(root: Root, reader: Reader) -> None:
@@ -91,20 +96,64 @@ def _check_c2s(listener: ListenC2S, root: Root, path: Path, reader: Reader) -> N
 
 
 def _check_tls(tls: ListenTLS, path: Path, reader: Reader) -> None:
+    errors = len(reader.errors)
+    if not tls.versions:
+        reader.error((*path, "versions"), "expected at least one version")
+    _check_ciphers(tls, path, reader)
+    _check_verification(tls, path, reader)
+    # With these wrong, every certificate would be unusable.
+    usable = len(reader.errors) == errors
     if tls.certfile:
-        problem = certificate_problem(tls.certfile, tls.keyfile, tls.password)
-        if problem:
-            reader.error((*path, "certfile"), problem)
+        files = (tls.certfile, tls.keyfile)
+        _check_certificate(tls, files, usable, (*path, "certfile"), reader)
     elif tls.keyfile:
         reader.error((*path, "keyfile"), "is of no use without tls.certfile")
     for n, own in enumerate(tls.certificates):
-        problem = certificate_problem(own.certfile, own.keyfile, tls.password)
-        if problem:
-            reader.error((*path, "certificates", n, "certfile"), problem)
-    if tls.cacertfile and not os.access(tls.cacertfile, os.R_OK):
-        reader.error((*path, "cacertfile"), f"{tls.cacertfile} can't be read")
-    if not tls.versions:
-        reader.error((*path, "versions"), "expected at least one version")
+        place = (*path, "certificates", n)
+        try:
+            dns_name(own.domain)
+        except InvalidJID as error:
+            text = f'expected a domain, got "{own.domain}": {error}'
+            reader.error((*place, "domain"), text)
+        files = (own.certfile, own.keyfile)
+        _check_certificate(tls, files, usable, (*place, "certfile"), reader)
+
+
+def _check_certificate(
+    tls: ListenTLS, files: tuple[str, str], usable: bool, path: Path, reader: Reader
+) -> None:
+    problem = certificate_problem(*files, tls.password)
+    if problem is None and usable:
+        try:
+            server_context(tls, *files)
+        except SSL.Error as error:  # OpenSSL refuses weak keys, for example
+            problem = f"{files[0]} can't be used: {reason(error)}"
+    if problem:
+        reader.error(path, problem)
+
+
+def _check_ciphers(tls: ListenTLS, path: Path, reader: Reader) -> None:
+    try:
+        set_ciphers(SSL.Context(SSL.TLS_SERVER_METHOD), tls.ciphers)
+    except SSL.Error:
+        reader.error((*path, "ciphers"), f'no cipher that OpenSSL knows is in "{tls.ciphers}"')
+
+
+def _check_verification(tls: ListenTLS, path: Path, reader: Reader) -> None:
+    if tls.cacertfile:
+        try:
+            SSL.Context(SSL.TLS_SERVER_METHOD).load_verify_locations(tls.cacertfile)
+        except SSL.Error:
+            text = f"{tls.cacertfile} can't be read, or holds no certificate in PEM form"
+            reader.error((*path, "cacertfile"), text)
+    for n, file in enumerate(tls.crl_files):
+        try:
+            load_pem_x509_crl(FilePath(file).read_bytes())
+        except OSError as error:
+            reader.error((*path, "crl_files", n), f"{file} can't be read: {error.strerror}")
+        except ValueError:
+            text = f"{file} holds no revocation list in PEM form"
+            reader.error((*path, "crl_files", n), text)
 
 
 def _check_acl(acl: Mapping[str, tuple[AclCondition, ...]], path: Path, reader: Reader) -> None:

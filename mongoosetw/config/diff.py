@@ -12,8 +12,7 @@ _RELOADABLE = re.compile(
     r"|shaper\."
     r"|modules\."
     r"|hosts\.[^ ]+?\.(modules|acl|access)(\.|$)"
-    r"|listen\.c2s\[\d+\]\.(shaper|access)$"
-    r"|listen\.c2s\[\d+\]\.tls\.(certfile|keyfile|password|certificates|cacertfile)"
+    r"|listen\.c2s\[\d+\]\.(?!port$|ip_address$|backlog$)"
 )
 
 

@@ -13,7 +13,7 @@ _GENERAL = (
 )
 _LISTENERS = "backlog hibernate_after ip_version num_acceptors proto proxy_protocol reuse_port"
 _TLS = (
-    "crl_files dhfile disconnect_on_failure early_data keep_secrets protocol_options "
+    "dhfile early_data keep_secrets protocol_options "
     "server_name_indication session_tickets"
 )
 _AUTH = "external http jwt ldap rdbms pki"

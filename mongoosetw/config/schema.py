@@ -108,13 +108,28 @@ class ListenTLS:
     cacertfile: str = option(
         "", path=True, doc="PEM file of the authorities that clients' certificates are checked by."
     )
-    verify_mode: Literal["peer", "selfsigned_peer", "none"] = option(
-        "none", doc="Ask clients for a certificate, and whether it may be self-signed."
+    verify_mode: Literal["peer", "selfsigned_peer", "none"] | None = option(
+        None,
+        doc="Ask clients for a certificate, and whether it may be self-signed; `peer` if"
+        " `cacertfile` is given, else `none`.",
     )
-    ciphers: str = option("", doc="OpenSSL's list of TLS 1.2 ciphers; a safe one if empty.")
+    disconnect_on_failure: bool = option(
+        True,
+        doc="Refuse clients whose certificate is missing or invalid; if not, they may log in by"
+        " other means.",
+    )
+    crl_files: tuple[str, ...] = option(
+        (), path=True, doc="PEM files of revoked clients' certificates."
+    )
+    ciphers: str = option("", doc="OpenSSL's list of allowed ciphers; a safe one if empty.")
     versions: tuple[TLSVersion, ...] = option(
         ("tlsv1.2", "tlsv1.3"), doc="Versions of the protocol that are spoken."
     )
+
+    @property
+    def verification(self) -> str:
+        """The value of ``verify_mode`` that holds."""
+        return self.verify_mode or ("peer" if self.cacertfile else "none")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 
 from mongoosetw.c2s.listener import ClientListener, ClientProtocol
 from mongoosetw.xmpp import ns
@@ -26,6 +28,7 @@ class MemoryTransport:
         self.closed = False
         self.paused = False
         self.tls: Any = None
+        self.protocol: ClientProtocol | None = None
 
     def write_now(self, data: bytes) -> None:
         """Takes what the server writes."""
@@ -34,7 +37,10 @@ class MemoryTransport:
 
     def loseConnection(self) -> None:
         """The server closes the connection."""
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            assert self.protocol is not None
+            self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def pauseProducing(self) -> None:
         """The server reads no more for now."""
@@ -65,6 +71,7 @@ class Connection:
         self._read = 0
         self.events: list[Event] = []
         self.protocol: ClientProtocol = listener.buildProtocol(self.transport.getPeer())
+        self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
 
     def send(self, xml: str | bytes) -> None:
@@ -94,9 +101,7 @@ class Connection:
 
     def lose(self) -> None:
         """The connection breaks."""
-        from twisted.internet.error import ConnectionLost
-        from twisted.python.failure import Failure
-
+        self.transport.closed = True
         self.protocol.connectionLost(Failure(ConnectionLost()))
         self._flush()
 

@@ -62,6 +62,29 @@ class NegotiationTests(ServerTestCase):
         self.assertIn(b"<policy-violation", client.output())
         self.assertTrue(client.transport.closed)
 
+    def test_delayed_answer(self) -> None:
+        """After some failed logins of a user the answer to the next one takes its time."""
+        self.register("romeo@localhost", "secret")
+        for _ in range(5):
+            client = self.connect_raw()
+            client.open()
+            client.send(AUTH.format(plain("romeo", "wrong")))
+        client = self.connect_raw()
+        client.open()
+        client.send(AUTH.format(plain("romeo", "secret")))
+        self.assertNotIn(b"<success", client.output())
+        self.clock.advance(1)
+        self.assertIn(b"<success", client.output())
+
+    def test_gone_while_waiting(self) -> None:
+        """A client that leaves before its delayed answer leaves nothing behind."""
+        for _ in range(6):
+            client = self.connect_raw()
+            client.open()
+            client.send(AUTH.format(plain("nobody", "wrong")))
+        client.lose()  # and the end of the test looks for calls that nobody cancelled
+        self.assertNotIn(b"<failure", client.output())
+
     def test_unknown_mechanism(self) -> None:
         """A mechanism that was not offered is invalid-mechanism."""
         client = self.connect_raw()
