@@ -321,11 +321,10 @@ def _docs(options: argparse.Namespace) -> int:
 
 def _schemas(config: "Config") -> "list[Schema]":
     """Return the schemas of the core and of every configured module, each once."""
-    from mongoosetw.auth import rdbms
+    from mongoosetw import core_tables
     from mongoosetw.loading import find
-    from mongoosetw.storage import keyvalue
 
-    found = {schema.owner: schema for schema in (rdbms.SCHEMA, keyvalue.SCHEMA)}
+    found = {schema.owner: schema for schema in core_tables.SCHEMAS}
     for host in config.hosts.values():
         for module in host.modules.values():
             schema = find(module.class_path or module.name).schema

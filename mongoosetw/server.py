@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
-from mongoosetw.auth import rdbms
+from mongoosetw import core_tables
 from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
 from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
@@ -19,10 +19,10 @@ from mongoosetw.hooks.bus import HookBus
 from mongoosetw.host import Host
 from mongoosetw.ids import TimeIDs
 from mongoosetw.loading import reload_modules, start_modules, stop_modules
+from mongoosetw.messagelog import MessageLog
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.router import Router
 from mongoosetw.storage.database import Database
-from mongoosetw.storage.keyvalue import SCHEMA as KEYVALUE
 from mongoosetw.storage.schema import Schema
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
@@ -67,6 +67,7 @@ class Server:
         self._load = load
         self._threads = threads
         self._schemas: set[str] = set()
+        self._message_log: MessageLog | None = None
 
     @property
     def default_domain(self) -> str:
@@ -95,10 +96,18 @@ class Server:
             await self.db.ensure(schema)
             self._schemas.add(schema.owner)
 
+    async def open_message_log(self) -> MessageLog:
+        """The message log, opened when the first module asks for it."""
+        if self._message_log is None:
+            log = MessageLog(self)
+            await log.open()
+            self._message_log = log
+        return self._message_log
+
     async def start(self) -> None:
         """Starts hosts and modules; listeners are added by :meth:`listen`."""
-        await self.ensure_schema(rdbms.SCHEMA)
-        await self.ensure_schema(KEYVALUE)
+        for schema in core_tables.SCHEMAS:
+            await self.ensure_schema(schema)
         for domain in self.config.general.hosts:
             host = Host(self, domain, self.config.hosts[domain])
             self.hosts[host.domain] = host
@@ -178,6 +187,8 @@ class Server:
         for host in self.hosts.values():
             await stop_modules(host)
             host.forget_requests()
+        if self._message_log is not None:
+            await self._message_log.close()
         await self.db.close()
 
 

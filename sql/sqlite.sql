@@ -23,6 +23,44 @@ CREATE TABLE module_map (
 	PRIMARY KEY (module, store, host, owner, name)
 );
 
+CREATE TABLE message_log (
+	id BIGINT NOT NULL, 
+	from_jid VARCHAR(3071) NOT NULL, 
+	to_jid VARCHAR(3071) NOT NULL, 
+	archived BOOLEAN NOT NULL, 
+	stanza TEXT NOT NULL, 
+	PRIMARY KEY (id)
+);
+
+CREATE TABLE message_archive (
+	owner BIGINT NOT NULL, 
+	id BIGINT NOT NULL, 
+	remote BIGINT NOT NULL, 
+	PRIMARY KEY (owner, id)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE message_pending (
+	owner BIGINT NOT NULL, 
+	id BIGINT NOT NULL, 
+	holder BIGINT, 
+	expire BIGINT, 
+	PRIMARY KEY (owner, id)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE message_owner (
+	owner BIGINT NOT NULL, 
+	jid VARCHAR(3071) NOT NULL, 
+	PRIMARY KEY (owner)
+);
+
+CREATE TABLE message_log_secret (
+	one SMALLINT NOT NULL, 
+	value BLOB NOT NULL, 
+	PRIMARY KEY (one)
+);
+
 CREATE TABLE last (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 
@@ -32,20 +70,6 @@ CREATE TABLE last (
 );
 
 CREATE INDEX i_last_server_seconds ON last (server, seconds);
-
-CREATE TABLE offline_message (
-	id INTEGER NOT NULL, 
-	timestamp BIGINT NOT NULL, 
-	expire BIGINT, 
-	server VARCHAR(250) NOT NULL, 
-	username VARCHAR(250) NOT NULL, 
-	from_jid VARCHAR(250) NOT NULL, 
-	packet TEXT NOT NULL, 
-	permanent_fields BLOB, 
-	PRIMARY KEY (id)
-);
-
-CREATE INDEX i_offline_message ON offline_message (server, username, id);
 
 CREATE TABLE rosterusers (
 	server VARCHAR(250) NOT NULL, 

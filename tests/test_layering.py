@@ -51,6 +51,11 @@ class LayeringTests(SynchronousTestCase):
         self.assert_free("mongoosetw", "modules")
 
     def test_sql_stays_in_its_place(self) -> None:
-        """Only storage and the accounts' store speak SQL."""
-        place = ("mongoosetw/storage", "mongoosetw/auth/rdbms.py", "mongoosetw/testing")
+        """Only storage, the message log and the accounts' store speak SQL."""
+        place = (
+            "mongoosetw/storage",
+            "mongoosetw/messagelog",
+            "mongoosetw/auth/rdbms.py",
+            "mongoosetw/testing",
+        )
         self.assert_free("mongoosetw", "sqlalchemy", but=place)

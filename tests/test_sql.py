@@ -4,9 +4,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.auth import rdbms
+from mongoosetw import core_tables
 from mongoosetw.loading import find, shipped
-from mongoosetw.storage import keyvalue, offline
+from mongoosetw.storage import offline
 from mongoosetw.storage.schema import Schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,7 +16,7 @@ FILES = {"postgresql": ROOT / "sql" / "pg.sql", "sqlite": ROOT / "sql" / "sqlite
 def schemas() -> list[Schema]:
     """Of the core, then of the modules by name."""
     of_modules = [schema for name in shipped() if (schema := find(name).schema) is not None]
-    return [rdbms.SCHEMA, keyvalue.SCHEMA, *of_modules]
+    return [*core_tables.SCHEMAS, *of_modules]
 
 
 class SQLTests(SynchronousTestCase):

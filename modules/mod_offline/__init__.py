@@ -1,25 +1,36 @@
 """Messages for accounts without an available resource (XEP-0160, XEP-0203)."""
 
 import time
+from collections import Counter as Counts
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
-from modules.mod_offline.store import Kept, MemoryOfflineStore, OfflineStore
-from modules.mod_offline.store_sql import SCHEMA, SQLOfflineStore
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+
+from modules.mod_offline import rules
+from modules.mod_offline.catchup import CatchUp
 from mongoosetw.config.options import option
+from mongoosetw.delivery import deliver_message_to_bare
 from mongoosetw.hooks.bus import STOP, Order, Outcome
-from mongoosetw.hooks.c2s import SessionClosed, SessionLike
+from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceiveMessage
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
-from mongoosetw.hooks.routing import OfflineMessage
+from mongoosetw.hooks.routing import (
+    ArchivePageSent,
+    MessagesAcknowledged,
+    OfflineMessage,
+    UnacknowledgedMessage,
+)
 from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.messagelog import MessageLog, marked
+from mongoosetw.metrics import Counter
 from mongoosetw.module import XEP, Module, every, on
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.stanza import Stanza, escape
+from mongoosetw.xmpp.stanza import Stanza
 
-EXPIRE: Final = "jabber:x:expire"  # XEP-0023
 _DEFAULT_LIMIT: Final = 100
+_COUNTS_KNOWN: Final = 10_000
+_NO_HOLDER: Final = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class OfflineOptions:
         "max_user_offline_messages",
         doc="Access rule that says how many messages an account may keep; 100 without it.",
     )
-    backend: str = option("rdbms", choices=("rdbms", "memory"), doc="Where messages are kept.")
+    backend: str = option("rdbms", choices=("rdbms",), doc="Where messages are kept.")
     store_groupchat_messages: bool = option(False, doc="Keep messages of type groupchat too.")
 
 
@@ -38,8 +49,13 @@ class Offline(Module[OfflineOptions]):
     """XEP-0160: Best Practices for Handling Offline Messages.
 
     Messages for an account without an available resource are kept, as many as the access rule
-    ``access_max_user_messages`` allows, and delivered with the time of their arrival when a client
-    comes online that takes messages. What nobody would miss, such as chat states, is not kept.
+    ``access_max_user_messages`` allows, and delivered with the time of their arrival, before
+    anything newer, when a client comes online that takes messages. What nobody would miss, such
+    as chat states, is not kept.
+
+    A message that nobody can take, or whose recipient may yet lose it (XEP-0198), is noted
+    in the message log as pending. It is settled when the recipient has acknowledged it or,
+    without stream management, when it was written to the recipient's connection.
     """
 
     name = "mod_offline"
@@ -47,105 +63,177 @@ class Offline(Module[OfflineOptions]):
     xeps = (XEP(160, "1.0.1"), XEP(203, "2.0"), XEP(23, "1.3"))
     features = (ns.MSGOFFLINE,)
     user_features = (ns.MSGOFFLINE,)
-    schema = SCHEMA
+    stored = Counter("mod_offline_stored_count", "Messages kept for a recipient who was away")
+    refused = Counter("mod_offline_full_count", "Messages refused: too many waited already")
 
-    def start(self) -> None:
-        """Chooses the store."""
-        memory = self.options.backend == "memory"
-        self._waiting: set[SessionLike] = set()
-        self._resending: set[JID] = set()
-        self.store: OfflineStore = MemoryOfflineStore() if memory else SQLOfflineStore(self.db)
+    async def start(self) -> None:
+        """Opens the message log."""
+        self.messages: MessageLog = await self.host.server.open_message_log()
+        self._catching: dict[SessionLike, tuple[CatchUp, Deferred[None]]] = {}
+        self._not_ready: set[SessionLike] = set()
+        self._turns: dict[JID, DeferredLock] = {}
+        self._counts: Counts[JID] = Counts()
+
+    async def stop(self) -> None:
+        """Ends what is under way: what was not delivered is in the log."""
+        for _, running in list(self._catching.values()):
+            running.cancel()
+
+    # -- messages for somebody who is away
 
     @on(OfflineMessage, Order.DEFAULT)
     async def keep(self, event: OfflineMessage) -> Outcome:
         """Keeps a message; one too many is left to be bounced (XEP-0160 §2)."""
-        stanza = event.stanza
-        if not self._wanted(stanza):
-            return STOP if _is_only_a_state(stanza) else None  # a bare state is worth no error
-        now = _now()
-        sender = stanza.from_ or self.host.jid
-        kept = Kept(now, _expiry(stanza, now), str(sender), stanza.forwarded().decode())
-        limit = self.host.access.number(
-            self.options.access_max_user_messages, event.user, _DEFAULT_LIMIT
-        )
-        if await self.store.write(event.user.bare, kept, limit):
-            return STOP
-        self.log.info("offline_messages_full user=%s", event.user.bare)
-        return None
+        stanza, user = event.stanza, event.user.bare
+        if not self._can_wait(stanza):
+            # A bare state is worth no error
+            return STOP if rules.is_only_a_state(stanza) else None
+        if await self._is_full(user):
+            self.refused.inc()
+            self.log.info("offline_messages_full user=%s", user)
+            return None
+        if deliver_message_to_bare(self.host, stanza):
+            return STOP  # somebody has come while we waited
+        self.messages.pend(stanza, user, _NO_HOLDER, rules.expiry(stanza, _now()))
+        self._counts[user] += 1
+        self.stored.inc()
+        return STOP
 
-    def _wanted(self, stanza: Stanza) -> bool:
-        """XEP-0160 §3, XEP-0334 §4.1, §4.2."""
-        if stanza.type in ("headline", "error"):
+    def _can_wait(self, stanza: Stanza) -> bool:
+        return rules.can_wait(stanza, groupchat=self.options.store_groupchat_messages)
+
+    async def _is_full(self, user: JID) -> bool:
+        rule = self.options.access_max_user_messages
+        most = self.host.access.number(rule, user, _DEFAULT_LIMIT)
+        if most == float("inf"):
             return False
-        if stanza.type == "groupchat" and not self.options.store_groupchat_messages:
-            return False
-        # no-permanent-store is about archives: XEP-0334 §4.1 lets it wait for the recipient
-        if stanza.has(ns.HINTS, "no-store"):
-            return False
-        return stanza.has(ns.HINTS, "store") or not _is_only_a_state(stanza)
+        if user not in self._counts:
+            if len(self._counts) >= _COUNTS_KNOWN:
+                self._counts.clear()
+            await self.messages.barrier()
+            self._counts[user] = await self.messages.pending_count(user, int(most))
+        return self._counts[user] >= most
+
+    # -- messages on their way to a session
+
+    @on(UserReceiveMessage, Order.LATE)
+    def receive(self, event: UserReceiveMessage) -> Outcome:
+        """Notes what its recipient may yet lose; holds back what must not overtake older ones."""
+        session = event.session
+        catching = self._catching.get(session) if self._catching else None
+        if catching is None and "sm" not in session.flags:
+            return None
+        stanza = event.stanza
+        if not self._can_wait(stanza):
+            return None
+        rest = catching is not None and catching[0].full
+        holder = _NO_HOLDER if rest else session.sid
+        expire = rules.expiry(stanza, _now()) if _expires(stanza) else None
+        entry = self.messages.pend(stanza, session.bare, holder, expire)
+        if not entry.marked:
+            event.stanza = marked(stanza, session.bare)
+        if catching is None:
+            return None
+        catching[0].hold(event.stanza)
+        return STOP
+
+    @on(MessagesAcknowledged)
+    def acknowledged(self, event: MessagesAcknowledged) -> None:
+        """The client has the messages: they wait no longer."""
+        session = event.session
+        entries = [stanza.log for stanza in event.stanzas]
+        self.messages.settle(session.bare, [(e.id, e.archived) for e in entries])
+        if catching := self._catching.get(session):
+            catching[0].acknowledged(len(entries))
+
+    @on(UnacknowledgedMessage, Order.DEFAULT)
+    def unacknowledged(self, event: UnacknowledgedMessage) -> Outcome:
+        """A session ended with a message on its way: it goes to another one, or waits."""
+        if event.stanza.log is None:
+            return None
+        self.later(0, self.offer, event.session.bare)
+        return STOP
+
+    @on(ArchivePageSent)
+    def synchronised(self, event: ArchivePageSent) -> None:
+        """A client that reads the archive before it is available is not sent that again."""
+        if not event.session.available:
+            self.messages.settle(event.session.bare, [(i, True) for i in event.ids])
+            self._counts.pop(event.session.bare, None)
+
+    # -- sessions that become ready
 
     @on(UserAvailable, Order.LATE)
-    async def resend(self, event: UserAvailable) -> None:
+    def available(self, event: UserAvailable) -> None:
         """Delivers what was kept (XEP-0160 §2, step 5)."""
-        if (event.session.priority or 0) < 0:
-            # RFC 6121 §8.5.2.1: a negative priority takes no messages for the bare JID
-            self._waiting.add(event.session)
-        else:
-            await self._resend(event.session)
+        self._consider(event.session)
 
     @on(PresenceChanged)
     def reconsider(self, event: PresenceChanged) -> None:
         """A negative priority may have become another one: then it is time to deliver."""
-        session = event.session
+        if (event.session.priority or 0) < 0 or event.session in self._not_ready:
+            self._consider(event.session)
+
+    def _consider(self, session: SessionLike) -> None:
+        # RFC 6121 §8.5.2.1: a negative priority takes no messages for the bare JID
         if (session.priority or 0) < 0:
-            self._waiting.add(session)
-        elif session in self._waiting:
-            self._waiting.discard(session)
-            self.host.in_background(self._resend(session))
+            self._not_ready.add(session)
+        else:
+            self._not_ready.discard(session)
+            self.catch_up(session)
 
     @on(SessionClosed)
     def closed(self, event: SessionClosed) -> None:
-        """Forgets a session that never became ready."""
-        self._waiting.discard(event.session)
+        """What a session that has gone was not given goes to another one, or waits."""
+        self._not_ready.discard(event.session)
+        catching = self._catching.get(event.session)
+        if catching is not None:
+            catching[1].cancel()
+            self.later(0, self.offer, event.session.bare)
 
-    async def _resend(self, session: SessionLike) -> None:
-        user = session.bare
-        if user in self._resending:
+    def offer(self, user: JID) -> None:
+        """Has a session of this node that is ready look for what waits for its user."""
+        able = [s for s in self.host.sessions.available(user) if (s.priority or 0) >= 0]
+        if able and (chosen := max(able, key=lambda s: (s.priority or 0, s.sid))).local:
+            self.catch_up(chosen)
+
+    def catch_up(self, session: SessionLike) -> None:
+        """Delivers to a session all that waits for its user."""
+        self._counts.pop(session.bare, None)
+        catching = self._catching.get(session)
+        if catching is not None:
+            catching[0].look_again()
             return
-        self._resending.add(user)
+        work = CatchUp(self.messages, session, _now)
+        running: Deferred[None] = Deferred()
+        self._catching[session] = (work, running)
+        started = Deferred.fromCoroutine(self._run(session, work))
+        if session in self._catching:
+            self._catching[session] = (work, started)
+
+    async def _run(self, session: SessionLike, work: CatchUp) -> None:
+        user = session.bare
+        turn = self._turns.setdefault(user, DeferredLock())
         try:
-            messages = await self.store.read(user)
-            recipient = self._recipient(session)
-            if messages and recipient is not None:
-                self._deliver(recipient, messages)
-                await self.store.remove_through(user, messages[-1].number)
+            await turn.acquire()  # of two sessions that come at once, one gets the messages
+            try:
+                await work.run()
+            finally:
+                turn.release()
+        except CancelledError:
+            self.log.debug("offline_delivery_ended jid=%s", session.jid)
         finally:
-            self._resending.discard(user)
+            del self._catching[session]
+            if not turn.locked:
+                self._turns.pop(user, None)
 
-    def _recipient(self, session: SessionLike) -> SessionLike | None:
-        """The session, or another one if it has gone while the messages were read."""
-        able = [s for s in self.host.sessions.available(session.bare) if (s.priority or 0) >= 0]
-        return session if session in able else next(iter(able), None)
-
-    def _deliver(self, session: SessionLike, messages: list[Kept]) -> None:
-        now = _now()
-        for kept in messages:
-            if kept.expire is None or kept.expire > now:
-                session.deliver(self._delayed(kept))
-
-    def _delayed(self, kept: Kept) -> Stanza:
-        stanza = Stanza.parse(kept.packet)
-        stamp = datetime.fromtimestamp(kept.at / 1_000_000, UTC)
-        delay = (
-            f"<delay xmlns='{ns.DELAY}' from='{escape(self.host.domain)}'"
-            f" stamp='{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03d}Z'/>"
-        )
-        return stanza.copy(inner=stanza.inner + delay.encode())
+    # -- the end
 
     @on(RemoveUser)
     async def forget(self, event: RemoveUser) -> None:
         """An account's messages go with it."""
-        await self.store.remove(event.user.bare)
+        self._counts.pop(event.user.bare, None)
+        await self.messages.forget_pending(event.user.bare)
 
     @every(3600.0)
     def sweep(self) -> None:
@@ -153,22 +241,13 @@ class Offline(Module[OfflineOptions]):
         self.host.in_background(self._sweep())
 
     async def _sweep(self) -> None:
-        await self.store.remove_expired(_now())
+        while await self.messages.drop_expired(_now()):
+            await self.messages.barrier()
 
 
 def _now() -> int:
     return int(time.time() * 1_000_000)
 
 
-def _is_only_a_state(stanza: Stanza) -> bool:
-    """XEP-0085 §5.1 and XEP-0160 §3: a chat state alone (or nothing) is not kept."""
-    states = [space == ns.CHATSTATES for space, tag in stanza.children if tag != "thread"]
-    return all(states)
-
-
-def _expiry(stanza: Stanza, now: int) -> int | None:
-    element = stanza.child(EXPIRE, "x")
-    seconds = element.getAttribute("seconds") if element is not None else None
-    if not seconds or not seconds.isascii() or not seconds.isdigit() or len(seconds) > 10:
-        return None
-    return now + int(seconds) * 1_000_000
+def _expires(stanza: Stanza) -> bool:
+    return (rules.EXPIRE, "x") in stanza.children

@@ -173,7 +173,10 @@ async def _wait(
             raise
         except Exception as error:  # boundary: a module's fault stays the module's
             answer = _failed(event, entry, error)
-        outcome = await _awaited(event, entry, answer) if isinstance(answer, Awaitable) else answer
+        if answer is None or answer is STOP:
+            outcome = answer
+        else:
+            outcome = await _awaited(event, entry, answer)
     return outcome
 
 

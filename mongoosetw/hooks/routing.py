@@ -51,3 +51,19 @@ class UnacknowledgedMessage(Hook):
     mongooseim: ClassVar[str] = "unacknowledged_message"
     stanza: Stanza
     session: SessionLike
+
+
+@dataclass(slots=True)
+class MessagesAcknowledged(Hook):
+    """A client has acknowledged messages that are in the message log (XEP-0198)."""
+
+    session: SessionLike
+    stanzas: list[Stanza]
+
+
+@dataclass(slots=True)
+class ArchivePageSent(Hook):
+    """A client has been sent messages of its own archive, by their ids."""
+
+    session: SessionLike
+    ids: list[int]

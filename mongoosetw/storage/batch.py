@@ -191,6 +191,11 @@ class LogWriter:
         batch.settle([DatabaseUnavailable(f"{self._name} is closed")])
         return batch
 
+    @property
+    def gathering(self) -> Batch | None:
+        """The batch that takes what is added now; its units may still be extended."""
+        return self._open
+
     def barrier(self) -> Deferred[None]:
         """Fires when everything added before is committed (or was refused by the database).
 

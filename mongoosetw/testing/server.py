@@ -75,8 +75,10 @@ class ServerTestCase(SynchronousTestCase):
         return self.server.hosts[self.hosts[0]]
 
     def await_(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine that does not have to wait."""
-        result: T = self.successResultOf(Deferred.fromCoroutine(coroutine))
+        """The result of a coroutine that is ready as soon as what is due now has happened."""
+        started = Deferred.fromCoroutine(coroutine)
+        self.settle()
+        result: T = self.successResultOf(started)
         return result
 
     def register(self, jid: str, password: str = "secret") -> JID:

@@ -39,5 +39,6 @@ DELAY: Final = "urn:xmpp:delay"  # XEP-0203
 CARBONS: Final = "urn:xmpp:carbons:2"  # XEP-0280
 FORWARD: Final = "urn:xmpp:forward:0"  # XEP-0297
 HINTS: Final = "urn:xmpp:hints"  # XEP-0334
+STANZA_ID: Final = "urn:xmpp:sid:0"  # XEP-0359
 CSI: Final = "urn:xmpp:csi:0"  # XEP-0352
 CHANNEL_BINDING: Final = "urn:xmpp:sasl-cb:0"  # XEP-0440

@@ -1,11 +1,10 @@
 """mod_offline where the recipient's priority, connection or account changes."""
 
-from collections.abc import Callable
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
+from modules.mod_offline import Offline, catchup
 from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.messagelog import Pending
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
@@ -66,45 +65,149 @@ class OfflineMessageTests(OfflineTestCase):
         self.assertEqual(bodies(self.juliet("b")), [])
 
 
-class MemoryTests(OfflineMessageTests):
-    """The same with the store in memory."""
+class ExpiryTests(OfflineTestCase):
+    """Messages that are wanted for a limited time (XEP-0023), and how many may wait."""
 
-    modules = {"mod_roster": {}, "mod_presence": {}, "mod_offline": {"backend": "memory"}}
+    modules = {"mod_presence": {}, "mod_offline": {}}
+    extra = """
+        [acl]
+        locals = [{match = "current_domain"}]
+        [access]
+        max_user_offline_messages = [{acl = "locals", value = 2}]
+    """
+
+    def test_expired(self) -> None:
+        """What has expired is not delivered, and is removed."""
+        self.say("gone", "<x xmlns='jabber:x:expire' seconds='0'/>")
+        self.say("kept", "<x xmlns='jabber:x:expire' seconds='9999'/>")
+        self.assertEqual(bodies(self.juliet("b")), ["kept"])
+        self.assertEqual(bodies(self.juliet("c")), [])
+
+    def test_too_many(self) -> None:
+        """One message more than the access rule grants is refused (XEP-0160 §2)."""
+        for body in ("1", "2"):
+            self.say(body)
+            self.romeo.nothing()
+        self.say("3")
+        self.romeo.receives(
+            "<message type='error'><error type='cancel'>"
+            f"<service-unavailable xmlns='{ns.STANZAS}'/></error></message>"
+        )
+        self.assertEqual(bodies(self.juliet("b")), ["1", "2"])
+        self.say("4")
+
+    def test_room_again(self) -> None:
+        """Delivered messages make room for others."""
+        self.say("1")
+        self.say("2")
+        self.juliet("b").lose()
+        self.say("3")
+        self.romeo.nothing()
+        self.assertEqual(bodies(self.juliet("c")), ["3"])
 
 
-class SlowDatabaseTests(OfflineTestCase):
-    """What happens while the messages are being read."""
+class OrderTests(OfflineTestCase):
+    """What is delivered before what, while the waiting messages are being read."""
 
-    def read_slowly(self) -> Callable[[], None]:
-        """Holds the module's calls of the database back until the answer is called."""
-        gate: Deferred[None] = Deferred()
-        database = self.server.db
+    def setUp(self) -> None:
+        """Lets the test say when the log answers."""
+        super().setUp()
+        module = self.host.modules["mod_offline"]
+        assert isinstance(module, Offline)
+        self.messages = module.messages
+        self.gate: Deferred[None] | None = None
+        read = self.messages.pending
 
-        def later(call: Any) -> Any:
-            def run(name: str, function: Any) -> Any:
-                result: Deferred[Any] = Deferred()
-                gate.addCallback(lambda _: call(name, function).chainDeferred(result))
-                gate.addCallback(lambda _: None)
-                return result if name.startswith("offline_") else call(name, function)
+        async def pending(user: JID, after: int, most: int) -> list[Pending]:
+            if self.gate is not None:
+                gate: Deferred[None] = Deferred()
+                self.gate.addCallback(lambda _: gate.callback(None))
+                await gate
+            return await read(user, after, most)
 
-            return run
+        self.patch(self.messages, "pending", pending)
 
-        self.patch(database, "run", later(database.run))
-        self.patch(database, "read", later(database.read))
-        return lambda: gate.callback(None)
+    def close_gate(self) -> None:
+        """From now on the log does not answer."""
+        self.gate = Deferred()
+
+    def open_gate(self) -> None:
+        """It answers all that was asked."""
+        gate, self.gate = self.gate, None
+        assert gate is not None
+        gate.callback(None)
+        self.settle()
 
     def test_connection_lost_meanwhile(self) -> None:
         """Messages are kept when the client goes before they have been read."""
         self.say("x")
-        go_on = self.read_slowly()
+        self.close_gate()
         self.juliet("b").lose()
-        go_on()
+        self.open_gate()
         self.assertEqual(bodies(self.juliet("c")), ["x"])
 
     def test_two_clients_at_once(self) -> None:
         """Of two clients that come at the same time one gets the messages."""
         self.say("x")
-        go_on = self.read_slowly()
+        self.close_gate()
         clients = [self.juliet("b"), self.juliet("c")]
-        go_on()
+        self.open_gate()
         self.assertEqual([body for client in clients for body in bodies(client)], ["x"])
+
+    def test_newer_messages_do_not_overtake(self) -> None:
+        """What comes while older messages are being read is delivered behind them."""
+        self.say("1")
+        self.say("2")
+        self.close_gate()
+        juliet = self.juliet("b")
+        self.say("3")
+        self.say("4")
+        self.assertEqual(bodies(juliet), [])
+        self.open_gate()
+        self.say("5")
+        self.assertEqual(bodies(juliet), ["1", "2", "3", "4", "5"])
+        self.assertEqual(bodies(self.juliet("c")), [])
+
+    def test_more_than_is_held_in_memory(self) -> None:
+        """However much comes meanwhile, all of it arrives, once and in order."""
+        self.patch(catchup, "_HELD", 3)
+        self.patch(catchup, "PAGE", 2)
+        sent = [str(number) for number in range(20)]
+        for body in sent[:5]:
+            self.say(body)
+        self.close_gate()
+        juliet = self.juliet("b")
+        for body in sent[5:]:
+            self.say(body)
+        self.open_gate()
+        self.assertEqual(bodies(juliet), sent)
+        self.assertEqual(bodies(self.juliet("c")), [])
+
+    def test_lost_with_messages_held_back(self) -> None:
+        """What was held back for a client that is lost is not lost with it."""
+        self.say("1")
+        self.close_gate()
+        juliet = self.juliet("b")
+        self.say("2")
+        juliet.lose()
+        self.open_gate()
+        self.assertEqual(bodies(self.juliet("c")), ["1", "2"])
+
+    def test_delay_and_id(self) -> None:
+        """A message that has waited says since when, and which one it is in the log."""
+        self.say("1")
+        juliet = self.juliet("b")
+        message = next(stanza for stanza in juliet.received if stanza.kind == "message")
+        self.assertTrue(message.has(ns.DELAY, "delay"))
+        stanza_id = message.child(ns.STANZA_ID, "stanza-id")
+        assert stanza_id is not None
+        self.assertEqual(stanza_id["by"], "juliet@localhost")
+
+    def test_forged_ids(self) -> None:
+        """Nobody else can say what a message's id in the user's log is (XEP-0359 §5)."""
+        forged = f"<stanza-id xmlns='{ns.STANZA_ID}' by='juliet@localhost' id='1'/>"
+        self.say("1", forged)
+        message = next(s for s in self.juliet("b").received if s.kind == "message")
+        ids = [e for e in message.element.elements() if e.name == "stanza-id"]
+        self.assertEqual(len(ids), 1)
+        self.assertNotEqual(ids[0]["id"], "1")

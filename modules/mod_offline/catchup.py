@@ -1,0 +1,119 @@
+"""Hands a session what waits for its user, oldest first, before anything newer."""
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred
+
+from modules.mod_offline.rules import delay
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.messagelog import Entry, MessageLog, Pending, marked
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.stanza import Stanza
+
+PAGE: Final = 50
+"""Messages that are read, and that may wait for the client's acknowledgement, at a time."""
+_HELD: Final = 500
+"""Newer messages that are kept in memory meanwhile; further ones only in the log."""
+
+
+class CatchUp:
+    """One session that catches up.
+
+    :param now: microseconds since 1970.
+    """
+
+    def __init__(self, log: MessageLog, session: SessionLike, now: Callable[[], int]) -> None:
+        self._log = log
+        self._session = session
+        self._now = now
+        self._held: list[Stanza] = []
+        self._rest_in_log = False
+        self._again = False
+        self._unacknowledged = 0
+        self._room: Deferred[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether newer messages are found in the log only, from now on."""
+        return len(self._held) >= _HELD
+
+    def hold(self, stanza: Stanza) -> None:
+        """Keeps a newer message, which is in the log, back until its turn."""
+        if self.full:
+            self._rest_in_log = True
+        else:
+            self._held.append(stanza)
+
+    def look_again(self) -> None:
+        """There may be more in the log than there was."""
+        self._again = True
+
+    def acknowledged(self, count: int) -> None:
+        """The client has acknowledged messages (XEP-0198): there may be room for more."""
+        self._unacknowledged = max(0, self._unacknowledged - count)
+        if self._room is not None and self._unacknowledged <= PAGE // 2:
+            room, self._room = self._room, None
+            room.callback(None)
+
+    async def run(self) -> None:
+        """Delivers all that waits. What arrives after it has returned is not held back."""
+        after = 0
+        while True:
+            after, more = await self._next_page(after)
+            if not more:
+                for stanza in self._held:
+                    self._send(stanza)
+                self._held.clear()
+                if self._again:
+                    after = 0
+                elif not self._rest_in_log:
+                    return
+                self._again = self._rest_in_log = False
+            await self._wait_for_room()
+
+    async def _next_page(self, after: int) -> tuple[int, bool]:
+        """Delivers messages behind an id, up to what is held in memory.
+
+        :returns: the last id that was looked at, and whether there may be more.
+        """
+        session, user = self._session, self._session.bare
+        await self._log.barrier()
+        page = await self._log.pending(user, after, PAGE)
+        end = min((stanza.log.id for stanza in self._held), default=None)
+        alive = {other.sid for other in session.host.sessions.of(user)}
+        sent = []
+        for message in page:
+            if end is not None and message.id >= end:
+                page = []
+                break
+            after = message.id
+            if message.holder in alive:
+                continue  # on its way to a session that may still acknowledge it
+            sent.append(message.id)
+            if message.expire is None or message.expire > self._now():
+                self._send(self._stanza(message))
+            else:
+                self._log.settle(user, [(message.id, message.archived)])
+        if sent and "sm" in session.flags:
+            await self._log.hold(user, sent, session.sid)
+        return after, len(page) == PAGE
+
+    def _stanza(self, message: Pending) -> Stanza:
+        stanza = Stanza.parse(message.stanza)
+        stanza.log = Entry(message.id, archived=message.archived)
+        stanza = marked(stanza, self._session.bare)
+        return stanza.with_child((ns.DELAY, "delay"), delay(message.id, self._session.host.domain))
+
+    def _send(self, stanza: Stanza) -> None:
+        session = self._session
+        session.send(stanza)
+        if "sm" in session.flags:
+            self._unacknowledged += 1
+        else:
+            self._log.settle(session.bare, [(stanza.log.id, stanza.log.archived)])
+
+    async def _wait_for_room(self) -> None:
+        if self._unacknowledged > PAGE // 2:
+            self._room = Deferred()
+            await self._room
