@@ -1,5 +1,9 @@
 """Presence (RFC 6121 §4): initial, later, directed and unavailable presence, and probes."""
 
+from collections.abc import Awaitable, Callable, Collection
+
+from twisted.internet.defer import Deferred
+
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
 from mongoosetw.hooks.presence import PresenceChanged, UnsetPresence, UserAvailable
@@ -9,10 +13,12 @@ from mongoosetw.host import Host
 from mongoosetw.module import Module, Needs, NoOptions, on
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 _DIRECTED_LIMIT = 10_000
+UseLists = Callable[[SubscriptionLists], Awaitable[None] | None]
 
 
 def priority_of(stanza: Stanza) -> int:
@@ -20,11 +26,11 @@ def priority_of(stanza: Stanza) -> int:
 
     :raises StanzaError: it is no integer between -128 and 127.
     """
-    element = stanza.child(ns.CLIENT, "priority")
-    if element is None:
+    text = stanza.child_text(ns.CLIENT, "priority")
+    if text is None:
         return 0
     try:
-        priority = int(str(element))
+        priority = int(text)
     except ValueError:
         raise StanzaError("bad-request") from None
     if not -128 <= priority <= 127:
@@ -49,7 +55,7 @@ class Presence(Module[NoOptions]):
         self._directed: dict[JID, set[JID]] = {}
 
     @on(UserSendPresence, Order.DEFAULT)
-    async def sent(self, event: UserSendPresence) -> Outcome:
+    def sent(self, event: UserSendPresence) -> Awaitable[Outcome] | Outcome:
         """A client says that it is there, or not."""
         stanza, session = event.stanza, event.session
         if stanza.type not in ("", "unavailable"):
@@ -59,11 +65,9 @@ class Presence(Module[NoOptions]):
         if stanza.to is not None:
             self._note_directed(session, stanza)
             return None
-        if stanza.type == "unavailable":
-            await self._leave(session, stanza)
-        else:
-            await self._appear(session, stanza)
-        return STOP
+        step = self._leave if stanza.type == "unavailable" else self._appear
+        pending = step(session, stanza)
+        return STOP if pending is None else _stop_after(pending)
 
     def _note_directed(self, session: SessionLike, stanza: Stanza) -> None:
         """§4.6: who got directed presence is told of the end."""
@@ -76,79 +80,93 @@ class Presence(Module[NoOptions]):
         if not sent_to:
             del self._directed[session.jid]
 
-    async def _appear(self, session: SessionLike, stanza: Stanza) -> None:
+    def _with_lists(self, user: JID, use: UseLists) -> Awaitable[None] | None:
+        """Calls ``use`` with the user's subscriptions, at once unless they must be loaded."""
+        lists = SubscriptionLists(user)
+        pending = self.host.hooks.fire(lists)
+        if not isinstance(pending, Deferred):
+            return use(lists)
+
+        async def use_later() -> None:
+            await pending
+            further = use(lists)
+            if further is not None:
+                await further
+
+        return use_later()
+
+    def _appear(self, session: SessionLike, stanza: Stanza) -> Awaitable[None] | None:
         priority = priority_of(stanza)
         initial = session.presence is None
         session.presence = stanza
         session.priority = priority
         self.host.sessions.changed(session)
-        lists = await self._lists(session.bare)
-        self._broadcast(session, stanza, lists.from_them)
-        if initial:
+
+        def tell(lists: SubscriptionLists) -> Awaitable[None] | None:
+            self._broadcast(session, stanza, lists.from_them)
+            if not initial:
+                self.host.hooks.fire(PresenceChanged(session, stanza))
+                return None
             self._look_around(session, lists.to_them)
-            await self.host.hooks.run(UserAvailable(session, stanza))
-        else:
-            self.host.hooks.fire(PresenceChanged(session, stanza))
+            pending = self.host.hooks.fire(UserAvailable(session, stanza))
+            return _settled(pending) if isinstance(pending, Deferred) else None
 
-    async def _lists(self, user: JID) -> SubscriptionLists:
-        lists = SubscriptionLists(user)
-        await self.host.hooks.run(lists)
-        return lists
+        return self._with_lists(session.bare, tell)
 
-    def _broadcast(self, session: SessionLike, stanza: Stanza, contacts: set[JID]) -> None:
+    def _broadcast(self, session: SessionLike, stanza: Stanza, contacts: Collection[JID]) -> None:
         """§4.2.2, §4.4.2: to every subscriber, and to the user's own resources."""
         host_for = self.host.server.host_for
-        for contact in contacts:
+        fanout = Fanout(stanza)
+        for contact in (*contacts, session.bare):
             host = host_for(contact.domain)
             if host is None:
-                self.host.route(stanza.copy(to=contact))
-                continue
-            for other in host.sessions.available(contact):
-                other.deliver(stanza.copy(to=contact))
-        for own in self.host.sessions.available(session.bare):
-            own.deliver(stanza.copy(to=session.bare))
+                self.host.route(fanout.to(contact))
+            elif others := host.sessions.available(contact):
+                addressed = fanout.to(contact)
+                for other in others:
+                    other.deliver(addressed)
 
-    def _look_around(self, session: SessionLike, contacts: set[JID]) -> None:
+    def _look_around(self, session: SessionLike, contacts: Collection[JID]) -> None:
         """§4.2.2, §4.3: what the contacts' presence is; those on other servers are probed."""
-        for contact in contacts:
+        for contact in (*contacts, session.bare):
             host = self.host.server.host_for(contact.domain)
             if host is None:
                 probe = Stanza.make("presence", from_=session.bare, to=contact, type="probe")
                 self.host.route(probe)
                 continue
             for other in host.sessions.available(contact):
-                if other.presence is not None:
-                    session.deliver(other.presence.copy(from_=other.jid, to=session.jid))
-        for own in self.host.sessions.available(session.bare):
-            if own.jid != session.jid and own.presence is not None:
-                session.deliver(own.presence.copy(from_=own.jid, to=session.jid))
+                if other.presence is not None and other.jid != session.jid:
+                    session.deliver(_presence_of(other, session.jid))
 
-    async def _leave(self, session: SessionLike, stanza: Stanza) -> None:
+    def _leave(self, session: SessionLike, stanza: Stanza) -> Awaitable[None] | None:
         """§4.5: the client goes unavailable, or its connection was lost."""
         for address in self._directed.pop(session.jid, ()):
             self.host.route(stanza.copy(to=address))
         if session.presence is None:
-            return
+            return None
         session.presence = None
         session.priority = None
         self.host.sessions.changed(session)
-        lists = await self._lists(session.bare)
-        self._broadcast(session, stanza, lists.from_them)
-        status = stanza.child(ns.CLIENT, "status")
-        event = UnsetPresence(session, "" if status is None else str(status))
-        self.host.hooks.fire(event)
+
+        def tell(lists: SubscriptionLists) -> None:
+            self._broadcast(session, stanza, lists.from_them)
+            status = stanza.child_text(ns.CLIENT, "status") or ""
+            self.host.hooks.fire(UnsetPresence(session, status))
+
+        return self._with_lists(session.bare, tell)
 
     @on(SessionClosed, Order.EARLY)
-    def closed(self, event: SessionClosed) -> Outcome:
+    def closed(self, event: SessionClosed) -> None:
         """§4.5.2: the server speaks for a client that can no longer."""
         session = event.session
         if session.presence is not None or session.jid in self._directed:
             gone = Stanza.make("presence", from_=session.jid, type="unavailable")
-            self.host.in_background(self._leave(session, gone))
-        return None
+            pending = self._leave(session, gone)
+            if pending is not None:
+                self.host.in_background(_settled(pending))
 
     @on(FilterLocalPacket, Order.DEFAULT)
-    async def probed(self, event: FilterLocalPacket) -> Outcome:
+    def probed(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:
         """§4.3.2: a probe is answered for those who may see the user."""
         stanza = event.stanza
         if stanza.kind != "presence" or stanza.type != "probe":
@@ -156,16 +174,33 @@ class Presence(Module[NoOptions]):
         if stanza.to is None or stanza.from_ is None:
             return STOP
         user, asker = stanza.to.bare, stanza.from_
-        lists = await self._lists(user)
+        pending = self._with_lists(user, lambda lists: self._answer_probe(lists, user, asker))
+        return STOP if pending is None else _stop_after(pending)
+
+    def _answer_probe(self, lists: SubscriptionLists, user: JID, asker: JID) -> None:
         if asker.bare not in lists.from_them and asker.bare != user:
             refusal = Stanza.make("presence", from_=user, to=asker, type="unsubscribed")
             self.host.route(refusal)
-            return STOP
+            return
         present = self.host.sessions.available(user)
         for session in present:
             if session.presence is not None:
-                self.host.route(session.presence.copy(from_=session.jid, to=asker))
+                self.host.route(_presence_of(session, asker))
         if not present:
             away = Stanza.make("presence", from_=user, to=asker, type="unavailable")
             self.host.route(away)
-        return STOP
+
+
+def _presence_of(session: SessionLike, to: JID) -> Stanza:
+    """The last available presence of a session, for somebody who may see it."""
+    assert session.presence is not None
+    return Fanout(session.presence).to(to)
+
+
+async def _settled(pending: Awaitable[object]) -> None:
+    await pending
+
+
+async def _stop_after(pending: Awaitable[None]) -> Outcome:
+    await pending
+    return STOP

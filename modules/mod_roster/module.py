@@ -1,11 +1,13 @@
 """The roster module: requests, pushes, and the subscription stanzas in both directions."""
 
 import hashlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
 from twisted.words.xish import domish
 
 from modules.mod_roster import rules
+from modules.mod_roster.contacts import Contacts, Rosters
 from modules.mod_roster.rules import NONE
 from modules.mod_roster.store import SCHEMA, Item, RosterStore
 from mongoosetw.config.options import option
@@ -64,60 +66,47 @@ class Roster(Module[RosterOptions]):
     def __init__(self, host: Host, options: RosterOptions) -> None:
         super().__init__(host, options)
         self._store = RosterStore(self.db)
-        self._rosters: dict[JID, dict[JID, Item]] = {}
+        self.rosters = Rosters(self._store, _CACHED_USERS)
 
     # -- what is known
 
-    async def items(self, user: JID) -> dict[JID, Item]:
-        """A user's items, from memory if they were used before."""
-        found = self._rosters.get(user)
-        if found is None:
-            loaded = await self._store.load(user)
-            if len(self._rosters) >= _CACHED_USERS:
-                self._rosters.pop(next(iter(self._rosters)))
-            found = self._rosters.setdefault(user, loaded)
-        return found
-
     @on(OpenSession, Order.DEFAULT)
-    async def load(self, event: OpenSession) -> Outcome:
+    def load(self, event: OpenSession) -> Awaitable[None] | None:
         """Has the roster in memory before the session begins."""
-        await self.items(event.session.bare)
-        return None
+        return self.rosters.use(event.session.bare, lambda contacts: None)
 
     @on(RosterGet)
-    async def get(self, event: RosterGet) -> Outcome:
+    def get(self, event: RosterGet) -> Awaitable[None] | None:
         """Answers with the listed items."""
-        items = await self.items(event.user)
-        event.items += [item for item in items.values() if item.listed]
-        return None
+        return self.rosters.use(event.user, lambda contacts: event.items.extend(contacts.listed()))
 
     @on(SubscriptionLists)
-    async def lists(self, event: SubscriptionLists) -> Outcome:
+    def lists(self, event: SubscriptionLists) -> Awaitable[None] | None:
         """Answers with the contacts of each direction."""
-        for jid, item in (await self.items(event.user)).items():
-            if item.state.to:
-                event.to_them.add(jid)
-            if item.state.from_:
-                event.from_them.add(jid)
-        return None
+        return self.rosters.use(
+            event.user, lambda known: event.add(known.lists.to_them, known.lists.from_them)
+        )
 
     @on(IsSubscribed)
-    async def subscribed(self, event: IsSubscribed) -> Outcome:
+    def subscribed(self, event: IsSubscribed) -> Awaitable[None] | None:
         """Answers with the subscription of one contact."""
-        item = (await self.items(event.user)).get(event.contact)
-        if item is not None:
-            event.subscription = item.state.subscription
-            event.ask = item.state.ask
-        return None
+
+        def answer(contacts: Contacts) -> None:
+            item = contacts.get(event.contact)
+            if item is not None:
+                event.subscription = item.state.subscription
+                event.ask = item.state.ask
+
+        return self.rosters.use(event.user, answer)
 
     @on(RemoveUser)
-    async def remove_user(self, event: RemoveUser) -> Outcome:
+    async def remove_user(self, event: RemoveUser) -> None:
         """Cancels all subscriptions of a user that is removed, and forgets the roster."""
-        for item in list((await self.items(event.user)).values()):
+        async with self.rosters.changing(event.user) as contacts:
+            await self._store.remove_user(event.user)
+            self.rosters.forget(event.user)
+        for item in contacts.all():
             self._cancel(event.user, item)
-        await self._store.remove_user(event.user)
-        self._rosters.pop(event.user, None)
-        return None
 
     # -- requests (RFC 6121 §2.2 to §2.5)
 
@@ -134,7 +123,7 @@ class Roster(Module[RosterOptions]):
         """Answers with the roster; its asker is interested from now on (§2.1.3)."""
         _check_owner(iq)
         self.gets.inc()
-        items = [item for item in (await self.items(iq.user)).values() if item.listed]
+        items = (await self.rosters.get(iq.user)).listed()
         if iq.session is not None:
             iq.session.flag(INTERESTED)
         body = "".join(map(_xml, items))
@@ -156,26 +145,27 @@ class Roster(Module[RosterOptions]):
         contact = _contact(elements[0])
         if contact == iq.user:
             raise StanzaError("not-allowed")
-        items = await self.items(iq.user)
         if elements[0].getAttribute("subscription") == "remove":
-            await self._remove(iq.user, items, contact)
+            await self._remove(iq.user, contact)
             return
-        old = items.get(contact)
-        if old is None and len(items) >= self.options.max_items:
-            raise StanzaError("policy-violation", text="too many contacts")
-        state = NONE if old is None else old.state
-        await self._save(iq.user, _item(elements[0], contact, state))
+        async with self.rosters.changing(iq.user) as contacts:
+            old = contacts.get(contact)
+            if old is None and len(contacts) >= self.options.max_items:
+                raise StanzaError("policy-violation", text="too many contacts")
+            item = _item(elements[0], contact, NONE if old is None else old.state)
+            await self._save(iq.user, contacts, item)
 
-    async def _remove(self, user: JID, items: dict[JID, Item], contact: JID) -> None:
-        item = items.get(contact)
-        if item is None or not item.listed:
-            raise StanzaError("item-not-found")  # §2.5.3
-        await self._store.remove(user, contact)
-        items.pop(contact, None)
-        self._count(item.state, NONE)
+    async def _remove(self, user: JID, contact: JID) -> None:
+        async with self.rosters.changing(user) as contacts:
+            item = contacts.get(contact)
+            if item is None or not item.listed:
+                raise StanzaError("item-not-found")  # §2.5.3
+            await self._store.remove(user, contact)
+            contacts.drop(contact)
+            self._count(item.state, NONE)
+            gone = f"<item jid='{escape(str(contact))}' subscription='remove'/>"
+            self._push(user, contacts, gone)
         self._cancel(user, item)
-        gone = f"<item jid='{escape(str(contact))}' subscription='remove'/>"
-        self._push(user, gone)
         self.host.hooks.fire(RosterChanged(user, contact, "remove"))
 
     def _cancel(self, user: JID, item: Item) -> None:
@@ -185,21 +175,20 @@ class Roster(Module[RosterOptions]):
         if item.state.from_ or item.state.asked:
             self._route(user, item.jid, "unsubscribed")
 
-    async def _save(self, user: JID, item: Item) -> None:
-        items = await self.items(user)
-        before = items.get(item.jid)
+    async def _save(self, user: JID, contacts: Contacts, item: Item) -> None:
+        """Stores an item and pushes it, while nobody else changes the roster."""
+        before = contacts.get(item.jid)
         if item == before:
             return
         self._count(NONE if before is None else before.state, item.state)
-        keep = item.listed or item.state != NONE
-        if keep:
+        if item.listed or item.state != NONE:
             await self._store.save(user, item)
-            items[item.jid] = item
+            contacts.put(item)
         elif before is not None:
             await self._store.remove(user, item.jid)
-            items.pop(item.jid, None)
+            contacts.drop(item.jid)
         if item.listed:
-            self._push(user, _xml(item))
+            self._push(user, contacts, _xml(item))
             self.host.hooks.fire(RosterChanged(user, item.jid, item.state.subscription))
 
     def _count(self, before: rules.State, after: rules.State) -> None:
@@ -208,12 +197,11 @@ class Roster(Module[RosterOptions]):
         elif before.from_ and not after.from_:
             self.unsubscriptions.inc()
 
-    def _push(self, user: JID, item: str) -> None:
+    def _push(self, user: JID, contacts: Contacts, item: str) -> None:
         """§2.1.6: all interested resources learn of a change."""
         version = ""
         if self.options.versioning:
-            known = self._rosters.get(user, {}).values()
-            version = f" ver='{_version([i for i in known if i.listed])}'"
+            version = f" ver='{_version(contacts.listed())}'"
         payload = f"<query xmlns='{ns.ROSTER}'{version}>{item}</query>"
         for session in self.host.sessions.of(user):
             if INTERESTED in session.flags:
@@ -225,7 +213,7 @@ class Roster(Module[RosterOptions]):
     # -- subscriptions (RFC 6121 §3)
 
     @on(UserSendPresence, Order.EARLY)
-    async def outbound(self, event: UserSendPresence) -> Outcome:
+    def outbound(self, event: UserSendPresence) -> Awaitable[Outcome] | Outcome:
         """A client manages a subscription."""
         stanza = event.stanza
         if stanza.type not in SUBSCRIPTION_TYPES:
@@ -233,12 +221,14 @@ class Roster(Module[RosterOptions]):
         if stanza.to is None:
             raise StanzaError("bad-request")
         user, contact = event.session.bare, stanza.to.bare
-        if contact == user:
-            return STOP
-        item = (await self.items(user)).get(contact) or Item(contact, listed=False)
-        state, routed = rules.outbound(item.state, stanza.type)
-        listed = item.listed or stanza.type in ("subscribe", "subscribed")
-        await self._save(user, replace(item, state=state, listed=listed))
+        return STOP if contact == user else self._outbound(user, contact, stanza)
+
+    async def _outbound(self, user: JID, contact: JID, stanza: Stanza) -> Outcome:
+        async with self.rosters.changing(user) as contacts:
+            item = contacts.get(contact) or Item(contact, listed=False)
+            state, routed = rules.outbound(item.state, stanza.type)
+            listed = item.listed or stanza.type in ("subscribe", "subscribed")
+            await self._save(user, contacts, replace(item, state=state, listed=listed))
         if routed:
             # §3.1.2: from and to are bare JIDs
             self.host.route(stanza.copy(from_=user, to=contact))
@@ -247,21 +237,24 @@ class Roster(Module[RosterOptions]):
         return STOP
 
     @on(FilterLocalPacket, Order.EARLY)
-    async def inbound(self, event: FilterLocalPacket) -> Outcome:
+    def inbound(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:
         """A contact manages its subscription to a user of ours."""
         stanza = event.stanza
         if stanza.kind != "presence" or stanza.type not in SUBSCRIPTION_TYPES:
             return None
         if stanza.to is None or stanza.from_ is None or stanza.to.local is None:
             return None
-        user, contact = stanza.to.bare, stanza.from_.bare
+        return self._inbound(stanza.to.bare, stanza.from_.bare, stanza)
+
+    async def _inbound(self, user: JID, contact: JID, stanza: Stanza) -> Outcome:
         if not await self.host.accounts.exists(user):
             if stanza.type == "subscribe":
                 self._route(user, contact, "unsubscribed")  # §3.1.3
             return STOP
-        item = (await self.items(user)).get(contact) or Item(contact, listed=False)
-        state, shown, answer = rules.inbound(item.state, stanza.type)
-        await self._save(user, replace(item, state=state))
+        async with self.rosters.changing(user) as contacts:
+            item = contacts.get(contact) or Item(contact, listed=False)
+            state, shown, answer = rules.inbound(item.state, stanza.type)
+            await self._save(user, contacts, replace(item, state=state))
         if shown:
             self._show(user, stanza.copy(from_=contact, to=user))
         if answer:
@@ -277,14 +270,16 @@ class Roster(Module[RosterOptions]):
             session.deliver(stanza)
 
     @on(UserAvailable, Order.LATE)
-    async def show_requests(self, event: UserAvailable) -> Outcome:
+    def show_requests(self, event: UserAvailable) -> Awaitable[None] | None:
         """§3.1.3: requests that were not answered are shown at each login."""
         session = event.session
-        for jid, item in list((await self.items(session.bare)).items()):
-            if item.state.asked:
+
+        def show(contacts: Contacts) -> None:
+            for jid in contacts.lists.asking:
                 asked = Stanza.make("presence", from_=jid, to=session.bare, type="subscribe")
                 session.deliver(asked)
-        return None
+
+        return self.rosters.use(session.bare, show)
 
     def _show_presence(self, user: JID, contact: JID, *, available: bool) -> None:
         """§3.1.5, §3.2.2: the contact learns of the user's presence, or loses sight of it."""

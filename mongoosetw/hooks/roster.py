@@ -24,8 +24,13 @@ class SubscriptionLists(Hook):
     mongooseim: ClassVar[str] = "roster_get_subscription_lists"
     may_wait: ClassVar[bool] = True
     user: JID
-    to_them: set[JID] = field(default_factory=set)
-    from_them: set[JID] = field(default_factory=set)
+    to_them: frozenset[JID] = frozenset()
+    from_them: frozenset[JID] = frozenset()
+
+    def add(self, to_them: frozenset[JID], from_them: frozenset[JID]) -> None:
+        """Adds contacts of each direction; the sets of the only handler are not even copied."""
+        self.to_them = self.to_them | to_them if self.to_them else to_them
+        self.from_them = self.from_them | from_them if self.from_them else from_them
 
 
 @dataclass(slots=True)

@@ -196,6 +196,15 @@ class Stanza:
                 return cast(domish.Element, element)
         return None
 
+    def child_text(self, namespace: str, tag: str) -> str | None:
+        """The text of the first direct child of this name, ``None`` without one."""
+        if (namespace, tag) not in self.children:
+            return None
+        if (plain := _only_text(self.inner, tag.encode())) is not None:
+            return plain
+        element = self.child(namespace, tag)
+        return None if element is None else str(element)
+
     @property
     def element(self) -> domish.Element:
         """The stanza as a tree, parsed on first use. Read it, do not change it."""
@@ -213,8 +222,7 @@ class Stanza:
     @property
     def body(self) -> str | None:
         """The text of a message's ``<body/>`` (RFC 6121 §5.2.3), ``None`` without one."""
-        element = self.child(ns.CLIENT, "body")
-        return None if element is None else str(element)
+        return self.child_text(ns.CLIENT, "body")
 
     def to_bytes(self) -> bytes:
         """The stanza as UTF-8 XML for a stream whose default namespace is ``jabber:client``."""
@@ -269,6 +277,25 @@ class Stanza:
         stanza.log = self.log
         return stanza
 
+    def serialised_copy(self, to: JID, xml: bytes) -> "Stanza":
+        """The same stanza with another address; ``xml`` is what :meth:`to_bytes` answers."""
+        stanza = Stanza.__new__(Stanza)
+        stanza.kind = self.kind
+        stanza.to = to
+        stanza.from_ = self.from_
+        stanza.type = self.type
+        stanza.id = self.id
+        stanza.lang = self.lang
+        stanza._children = self._children
+        stanza._inner = self._inner
+        stanza._raw = self._raw
+        stanza._span = self._span
+        stanza._element = None
+        stanza._xml = xml
+        stanza.receipt = self.receipt
+        stanza.log = self.log
+        return stanza
+
     def with_child(self, name: Name, xml: bytes) -> "Stanza":
         """The same stanza with one element more at its end.
 
@@ -317,6 +344,23 @@ def error_element(error: StanzaError) -> bytes:
         text = f"<text xmlns='{ns.STANZAS}' xml:lang='en'>{escape(error.text)}</text>"
     head = f"<error type='{error.type}'><{error.condition} xmlns='{ns.STANZAS}'/>{text}"
     return head.encode() + error.app + b"</error>"
+
+
+def _only_text(inner: bytes, tag: bytes) -> str | None:
+    """The text of the child ``<tag>`` if it can be cut out without parsing, else ``None``."""
+    # Another element of this name, with or without a prefix, might be the one that is meant
+    if inner.count(b"<" + tag) != 1 or b":" + tag in inner or b"<!" in inner:
+        return None
+    opening = b"<%b>" % tag
+    start = inner.find(opening)
+    if start < 0:
+        return None
+    start += len(opening)
+    end = inner.find(b"<", start)
+    text = inner[start:end]
+    if b"&" in text or b"\r" in text or not inner.startswith(b"</%b>" % tag, end):
+        return None
+    return text.decode()
 
 
 def _child_names(inner: bytes) -> tuple[Name, ...]:

@@ -87,7 +87,7 @@ class RosterTests(RosterTestCase):
         """The roster comes back from the database."""
         self.romeo.request(SET.format("<item jid='a@b'><group>X</group></item>"))
         roster = self.host.modules["mod_roster"]
-        roster._rosters.clear()  # type: ignore[attr-defined]
+        roster.rosters.forget(self.romeo.jid.bare)  # type: ignore[attr-defined]
         self.assertIn("<group>X</group>", self.subscription(self.romeo))
 
     def test_remove(self) -> None:
