@@ -2,15 +2,17 @@
 # make test   run all tests
 # make check  lint and types
 # make docs   write the reference pages and sql/ from the declarations
+# make bench  measure beside Prosody and ejabberd (benchmarks/README.md)
+# make bench-memory  watch memory over ten minutes of logins and logouts
 PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?= mongoosetw.toml
 TESTS  ?= tests
 BIN    := $(VENV)/bin
-SOURCES := mongoosetw modules tests examples twisted/plugins
+SOURCES := mongoosetw modules tests benchmarks examples twisted/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs format clean
+.PHONY: help run test check docs bench bench-memory format clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -39,7 +41,22 @@ test: $(VENV)/.test
 
 check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy --strict mongoosetw modules
+	$(BIN)/mypy --strict mongoosetw modules benchmarks
+
+# TESTS named here are scenarios; without any, all are run and the tables are written.
+BENCH_TESTS := $(if $(filter file,$(origin TESTS)),,$(TESTS))
+ARCHIVE ?= $(MAM)
+ROUNDS  ?= 3
+WRITE   ?= $(if $(SERVERS)$(BENCH_TESTS),,1)
+bench: SECONDS ?= 8
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks.compare --servers "$(SERVERS)" --tests "$(BENCH_TESTS)" \
+	  --rounds $(ROUNDS) --seconds $(SECONDS) \
+	  $(if $(filter 1,$(ARCHIVE)),--archive) $(if $(filter 1,$(WRITE)),--write) $(BENCH_OPTIONS)
+
+MINUTES ?= 10
+bench-memory: $(VENV)/.run
+	$(BIN)/python -m benchmarks.memory --minutes $(MINUTES)
 
 docs: $(VENV)/.test
 	$(BIN)/python -m mongoosetw.docs

@@ -1,0 +1,1 @@
+"""Measures the server beside Prosody and ejabberd; see README.md in this folder."""

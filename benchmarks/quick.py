@@ -1,0 +1,96 @@
+"""One scenario on our server alone, for a few seconds: what did my change do?
+
+    python -m benchmarks.quick chat-sat
+    python -m benchmarks.quick login-tls --seconds 5 --profile flame.svg
+
+The profile needs py-spy (``pip install py-spy``), and often root.
+"""
+
+import argparse
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import certificate, generator, machine, scenarios
+from benchmarks.compare import BUILD, terminated
+from benchmarks.generator import Generator, LoadFailed, Report
+from benchmarks.report import number
+from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.servers import MongooseTW, ServerFailed
+
+_SHOWN = ("logins_per_s", "logins_per_cpu_s", "deliveries_per_s", "deliveries_per_cpu_s",
+          "queries_per_s", "queries_per_cpu_s", "lat_p50_ms", "lat_p99_ms", "ack_p99_ms",
+          "bytes_per_conn_up", "bytes_per_conn_held", "lost", "gaps", "backward", "failed",
+          "server_cores", "gen_cores", "other_cores")  # fmt: skip
+
+
+@contextlib.contextmanager
+def profiled(pid: int, output: Path | None) -> Iterator[None]:
+    """Records what the server does meanwhile, as a flame graph."""
+    if output is None:
+        yield
+        return
+    spy = shutil.which("py-spy") or str(Path(sys.executable).with_name("py-spy"))
+    command = [spy, "record", "--native", "-r", "250", "-p", str(pid), "-o", str(output)]
+    recorder = subprocess.Popen([*command, "-d", "3600"], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        recorder.send_signal(signal.SIGINT)  # writes the file
+        recorder.wait()
+
+
+def measure(
+    scenario: Scenario, seconds: float, folder: Path, profile: Path | None
+) -> Report:
+    """Makes the accounts and runs the scenario once, all on one process."""
+    pem = certificate.make(folder / "certificate.pem")
+    server = MongooseTW(folder, pem, archive=scenario.group == "archive")
+    load = Generator(generator.build(BUILD), folder / "keys")
+    users = str(scenario.users)
+    with server.running():
+        load.run(["register", "-n", users], server.port)
+        load.run(["login", "-n", users], server.port)
+        if scenario.name == "presence":
+            load.run(scenarios.rosters(), server.port)
+        with profiled(server.pid, profile):
+            return load.run(scenario.arguments(seconds), server.port, server.pid)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one scenario and prints its figures."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quick",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenario", nargs="?", default="chat-sat", choices=SCENARIOS)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--profile", type=Path, metavar="FILE.svg")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, terminated)
+    machine.raise_file_limit()
+    scenario = SCENARIOS[options.scenario]
+    try:
+        machine.require(generator.PACKAGES)
+        with tempfile.TemporaryDirectory(prefix="mongoosetw-bench-") as folder:
+            report = measure(scenario, options.seconds, Path(folder), options.profile)
+    except (
+        FileNotFoundError, machine.MissingPackages, ServerFailed, LoadFailed,
+        subprocess.CalledProcessError,
+    ) as error:  # fmt: skip
+        print(f"quick: {error}", file=sys.stderr)
+        return 1
+    for key in _SHOWN:
+        if key in report:
+            print(f"{key:22} {number(float(report[key]))}")
+    return 0 if report["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

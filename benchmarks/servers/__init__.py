@@ -1,0 +1,13 @@
+"""The servers that are measured: ours and its peers."""
+
+from benchmarks.servers.base import Server, ServerFailed
+from benchmarks.servers.ejabberd import Ejabberd, EjabberdSQLite
+from benchmarks.servers.mongoosetw import MongooseTW
+from benchmarks.servers.prosody import Prosody, ProsodyAsPackaged, ProsodySQLite
+
+SERVERS: dict[str, type[Server]] = {
+    kind.name: kind
+    for kind in (MongooseTW, Prosody, ProsodyAsPackaged, ProsodySQLite, Ejabberd, EjabberdSQLite)
+}
+
+__all__ = ["SERVERS", "MongooseTW", "Server", "ServerFailed"]
