@@ -11,6 +11,8 @@ from twisted.internet.threads import deferToThread
 
 from mongoosetw import core_tables
 from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
+from mongoosetw.cluster.alone import Alone
+from mongoosetw.cluster.mesh import Mesh, Node
 from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
 from mongoosetw.config.load import Config
@@ -37,6 +39,8 @@ class Server:
     """One node.
 
     :ivar clock: the reactor, or a test's clock.
+    :ivar mesh: the links to the other nodes; without any where there are none.
+    :ivar ids: makes ids that carry this node's number.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
     """
@@ -49,6 +53,7 @@ class Server:
         *,
         load: Callable[[], Config] | None = None,
         threads: bool = True,
+        mesh: Mesh | None = None,
     ) -> None:
         self.config = config
         self.db = db
@@ -56,7 +61,8 @@ class Server:
         self.started_at = time.time()
         self.data_dir = config.general.data_dir
         self.secret = secrets.token_bytes(32)
-        self.ids = TimeIDs()
+        self.mesh: Mesh = mesh or Alone(Node(config.cluster.name, 0, int(self.started_at)))
+        self.ids = TimeIDs(self.mesh.local.number)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
         self.router = Router(self.hooks)

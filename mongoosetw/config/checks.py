@@ -8,6 +8,8 @@ from pathlib import Path as FilePath
 from cryptography.x509 import load_pem_x509_crl
 from OpenSSL import SSL
 
+from mongoosetw.cluster.checks import check_cluster
+from mongoosetw.cluster.config import worker_count
 from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
 from mongoosetw.config.certificates import certificate_problem
 from mongoosetw.config.errors import Path
@@ -30,6 +32,8 @@ def check_root(root: Root, reader: Reader) -> None:
     """Note every contradiction within the file as an error of ``reader``."""
     _check_general(root.general, reader)
     _check_ports(root, reader)
+    driver = root.outgoing_pools.rdbms.default.driver
+    check_cluster(root.cluster, worker_count(root.general.workers), driver, reader)
     for n, listener in enumerate(root.listen.c2s):
         path = ("listen", "c2s", n)
         _check_c2s(listener, root, path, reader)
@@ -43,8 +47,6 @@ def check_root(root: Root, reader: Reader) -> None:
 def _check_general(general: General, reader: Reader) -> None:
     if not general.hosts and not general.host_types:
         reader.error(("general", "hosts"), "expected at least one host, or a host type")
-    if general.workers != 1:
-        reader.error(("general", "workers"), "mongoosetw runs one node only (yet): expected 1")
     for name in ("hosts", "host_types"):
         _check_repeated(getattr(general, name), ("general", name), reader)
     domain = general.default_server_domain

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
+from mongoosetw.cluster.config import Cluster, worker_count
 from mongoosetw.config.acl import Access, Acl, Domains
 from mongoosetw.config.checks import check_root
 from mongoosetw.config.errors import ConfigError, ConfigErrors, Path
@@ -76,6 +77,7 @@ class Config:
     listen: Listen
     auth: Auth
     outgoing_pools: OutgoingPools
+    cluster: Cluster
     shaper: Mapping[str, ShaperOptions]
     modules: Mapping[str, ModuleConfig]
     hosts: Mapping[str, HostConfig] = field(default_factory=dict)
@@ -84,6 +86,11 @@ class Config:
     def rdbms(self) -> RDBMSPool:
         """The server's database."""
         return self.outgoing_pools.rdbms.default
+
+    @property
+    def workers(self) -> int:
+        """How many nodes run on this machine."""
+        return worker_count(self.general.workers)
 
     def access(
         self,
@@ -177,6 +184,7 @@ def _config(
         listen=root.listen,
         auth=root.auth,
         outgoing_pools=root.outgoing_pools,
+        cluster=root.cluster,
         shaper=root.shaper,
         modules=modules,
         hosts=hosts,

@@ -6,6 +6,7 @@ Names and defaults are MongooseIM's where it has the option. Times are in second
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from mongoosetw.cluster.config import Cluster
 from mongoosetw.config.options import (
     INFINITY,
     Infinity,
@@ -58,7 +59,10 @@ class General:
     )
     language: str = option("en", doc="Default `xml:lang` of what the server says.")
     workers: int | Literal["auto"] = option(
-        1, minimum=1, doc='Node processes on this machine; `"auto"`: one for each processor core.'
+        1,
+        minimum=1,
+        maximum=64,
+        doc='Node processes on this machine; `"auto"`: one for each processor core.',
     )
     hide_service_name: bool = option(
         False, doc="Do not tell clients that never named a host which one the server serves."
@@ -404,6 +408,9 @@ class Root:
     listen: Listen = section(Listen, "The ports.")
     auth: Auth = section(Auth, "Who may log in, and how.")
     outgoing_pools: OutgoingPools = section(OutgoingPools, "Connections to other services.")
+    cluster: Cluster = section(
+        Cluster, "How nodes find one another, and how they prove to belong together."
+    )
     acl: dict[str, tuple[AclCondition, ...]] = named_sections("Named sets of users.")
     access: dict[str, tuple[AccessRule, ...]] = named_sections(
         "Rules: the first line whose ACL matches gives the value."

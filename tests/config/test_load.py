@@ -115,7 +115,8 @@ class ErrorTests(LoadTestCase):
                 "m.toml:2: general.hosts: expected at least one host, or a host type",
                 'm.toml:3: general.loglevel: expected one of "none", "critical", "error", '
                 '"warning", "notice", "info", "debug", got "loud"',
-                'm.toml:4: general.workers: expected an integer or "auto", at least 1, got 0',
+                'm.toml:4: general.workers: expected an integer or "auto", at least 1, at most 64, '
+                "got 0",
                 "m.toml:6: listen.c2s[0].port: expected an integer, at least 1, at most 65535, "
                 "got 70000",
                 "m.toml:8: modules.mod_ping.ping_interval: expected a number (seconds), "
@@ -178,7 +179,7 @@ class ErrorTests(LoadTestCase):
         """A truth value does not pass for a number."""
         self.assert_problem(
             "workers = true\n",
-            '3: general.workers: expected an integer or "auto", at least 1, got true',
+            '3: general.workers: expected an integer or "auto", at least 1, at most 64, got true',
         )
 
     def test_not_a_number(self) -> None:

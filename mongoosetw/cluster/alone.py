@@ -1,0 +1,35 @@
+"""The mesh of a server that is one process: there is nobody else."""
+
+from collections.abc import Callable
+
+from mongoosetw.cluster.mesh import Node, Receiver
+
+
+class Alone:
+    """A mesh without other nodes."""
+
+    def __init__(self, local: Node) -> None:
+        self._local = local
+
+    @property
+    def local(self) -> Node:
+        """This node."""
+        return self._local
+
+    @property
+    def peers(self) -> dict[str, Node]:
+        """Nobody."""
+        return {}
+
+    def send(self, peer: str, channel: str, payload: bytes) -> bool:
+        """There is no link to anybody."""
+        return False
+
+    def broadcast(self, channel: str, payload: bytes) -> None:
+        """Nobody is there to receive it."""
+
+    def receive(self, channel: str, receiver: Receiver) -> None:
+        """Nothing will arrive."""
+
+    def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
+        """Nothing will change."""

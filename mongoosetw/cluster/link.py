@@ -1,0 +1,113 @@
+"""An established link: what is sent in one turn leaves together, and what arrives is handed on."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from twisted.python.failure import Failure
+from twisted.spread.pb import PBConnectionLost
+
+from mongoosetw.cluster.frames import BadBatch, Inbox, Outbox
+from mongoosetw.cluster.hello import Agreed
+from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.pb import LinkConnection
+
+WINDOW: Final = 4
+"""Batches that may be on their way; the rest waits where it is counted."""
+
+logger = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """The mesh, as a link sees it."""
+
+    def dispatch(self, node: Node, channel: str, payload: bytes) -> None:
+        """Hands on what has arrived."""
+
+    def give_up(self, link: "Link", reason: str) -> None:
+        """The link is of no use any more."""
+
+
+class Link:
+    """A link to one node.
+
+    :ivar farewell: why the other node said it would leave; None while it has not.
+    :ivar lag: seconds to the other node and back, as last measured; None at first.
+    :ivar skew: seconds that its clock is ahead of ours.
+    :ivar queued: asked the flusher already, this turn.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        connection: LinkConnection,
+        agreed: Agreed,
+        queue_size: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.node = agreed.member.node
+        self.agreed = agreed
+        self.connection = connection
+        self.outbox = Outbox(queue_size)
+        self.farewell: str | None = None
+        self.lag: float | None = None
+        self.skew = 0.0
+        self.queued = False
+        self._inbox = Inbox(queue_size)
+        self._owner = owner
+        self._now = now
+
+    # -- what the other node calls
+
+    def take(self, batch: bytes) -> None:
+        """Takes the payloads of a turn."""
+        try:
+            for channel, payload in self._inbox.unpack(batch):
+                self._owner.dispatch(self.node, channel, payload)
+        except BadBatch as error:
+            self._owner.give_up(self, f"it sent what cannot be read: {error}")
+
+    def beat(self) -> float:
+        """Answers with this node's time, in seconds since 1970."""
+        return self._now()
+
+    def leave(self, reason: str) -> None:
+        """The other node is about to close the link for good."""
+        self.farewell = reason
+
+    # -- what this node sends
+
+    def flush(self) -> None:
+        """Sends what this turn has queued."""
+        self.queued = False
+        self._pump()
+
+    def _pump(self) -> None:
+        outbox = self.outbox
+        while outbox.waiting and outbox.on_its_way < WINDOW and not self.connection.gone:
+            self.connection.call("take", outbox.take()).addCallbacks(self._taken, self._failed)
+
+    def _taken(self, _: object) -> None:
+        self.outbox.settle()
+        self._pump()
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(PBConnectionLost):
+            self._owner.give_up(self, f"it could not take what was sent: {failure.type}")
+
+    def send_beat(self) -> None:
+        """Asks for a sign of life."""
+        sent = self._now()
+        self.connection.call("beat").addCallbacks(self._heard, self._failed, callbackArgs=(sent,))
+
+    def _heard(self, theirs: Any, sent: float) -> None:
+        now = self._now()
+        self.lag = max(0.0, now - sent)
+        self.skew = float(theirs) - (sent + now) / 2
+
+    def say_goodbye(self, reason: str) -> None:
+        """Closes the link for good; the other node is told before."""
+        self._pump()
+        self.connection.call("leave", reason).addErrback(self._failed)
+        self.connection.close()
