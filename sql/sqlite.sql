@@ -71,6 +71,14 @@ CREATE TABLE last (
 
 CREATE INDEX i_last_server_seconds ON last (server, seconds);
 
+CREATE TABLE mam_config (
+	server VARCHAR(250) NOT NULL, 
+	username VARCHAR(250) NOT NULL, 
+	remote_jid VARCHAR(3071) NOT NULL, 
+	behaviour VARCHAR(1) NOT NULL, 
+	PRIMARY KEY (server, username, remote_jid)
+);
+
 CREATE TABLE rosterusers (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 

@@ -357,6 +357,16 @@ def _tag_end(data: bytes, start: int) -> int:
         position = end + 1
 
 
+def start_tag_end(xml: str) -> int:
+    """The index behind the start tag that ``xml`` begins with, which has to be well-formed."""
+    end = xml.index(">") + 1
+    single, double = xml.count("'", 0, end), xml.count('"', 0, end)
+    if not (single and double) and (single or double) % 2 == 0:
+        return end  # one kind of quotes, all of them closed: not within a value
+    data = xml.encode()
+    return len(data[: _tag_end(data, 0)].decode())
+
+
 def _inside_quotes(tag: bytes) -> bool:
     quote = 0
     for byte in tag:

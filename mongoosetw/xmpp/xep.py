@@ -102,6 +102,7 @@ TITLES: Final = {
     424: "Message Retraction",
     425: "Moderated Message Retraction",
     440: "SASL Channel-Binding Type Capability",
+    441: "Message Archive Management Preferences",
     484: "Fast Authentication Streamlining Tokens",
     490: "Message Displayed Synchronization",
 }

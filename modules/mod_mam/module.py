@@ -1,0 +1,272 @@
+"""The module: what is archived when, and the requests of clients."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.words.xish import domish
+
+from modules.mod_mam import query, results, rules
+from modules.mod_mam.lookup import Page, ends, page_of
+from modules.mod_mam.prefs import SCHEMA, Mode, Prefs, SQLPrefsStore
+from mongoosetw.config.options import option, section
+from mongoosetw.hooks.bus import Order, Outcome
+from mongoosetw.hooks.c2s import OpenSession, UserSendMessage
+from mongoosetw.hooks.roster import IsSubscribed
+from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket
+from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.messagelog import MessageLog, marked
+from mongoosetw.metrics import Counter
+from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.stanza import Stanza, escape
+
+_KNOWN: Final = 100_000
+
+
+@dataclass(frozen=True)
+class PMOptions:
+    """Archives of one-to-one messages."""
+
+    archive_groupchats: bool = option(False, doc="Archive what rooms send to their occupants.")
+    no_stanzaid_element: bool = option(
+        False, doc="Do not tell recipients a message's id in their archive (XEP-0359)."
+    )
+
+
+@dataclass(frozen=True)
+class MAMOptions:
+    """Options of mod_mam."""
+
+    backend: str = option("rdbms", choices=("rdbms",), doc="Where messages are kept.")
+    archive_chat_markers: bool = option(False, doc="Archive chat markers (XEP-0333).")
+    default_result_limit: int = option(
+        50, minimum=1, doc="Messages of a page when the client names no number."
+    )
+    max_result_limit: int = option(50, minimum=1, doc="Most messages of a page.")
+    enforce_simple_queries: bool = option(False, doc="Never count how many messages match a query.")
+    pm: PMOptions = section(PMOptions, "One-to-one messages.")
+
+
+class MAM(Module[MAMOptions]):
+    """XEP-0313: Message Archive Management."""
+
+    name = "mod_mam"
+    options_class = MAMOptions
+    xeps = (XEP(313, "1.1.3"), XEP(59, "1.0"), XEP(359, "0.7.0"), XEP(441, "0.2.0"))
+    features = (ns.STANZA_ID,)
+    user_features = (ns.MAM, f"{ns.MAM}#extended", ns.STANZA_ID)
+    schema = SCHEMA
+    archived = Counter("mod_mam_pm_archive_message_count", "Messages shown in an archive")
+    looked_up = Counter("mod_mam_pm_lookup_count", "Pages read")
+
+    async def start(self) -> None:
+        """Opens the message log."""
+        self.messages: MessageLog = await self.host.server.open_message_log()
+        self.store = SQLPrefsStore(self.db)
+        self._prefs: dict[JID, Prefs | None] = {}
+
+    # -- archiving
+
+    @on(OpenSession, Order.DEFAULT)
+    def opening(self, event: OpenSession) -> Awaitable[Outcome] | None:
+        """Has the user's preferences at hand before the first message."""
+        return None if event.session.bare in self._prefs else self._load(event.session.bare)
+
+    @on(UserSendMessage, Order.STORE)
+    def sent(self, event: UserSendMessage) -> Outcome | Awaitable[Outcome]:
+        """Archives a message for its sender."""
+        stanza = event.stanza
+        if not self._archivable(stanza):
+            return None
+        user = event.session.bare
+        remote = stanza.to.bare if stanza.to is not None else user
+        if remote == user:
+            return None  # to oneself: archived once, on its way in
+        prefs = self._prefs.get(user, _UNKNOWN)
+        if prefs is None:
+            self._show(stanza, user, remote)
+            return None
+        return self._decide(stanza, user, remote)
+
+    @on(FilterLocalPacket, Order.STORE)
+    def received(self, event: FilterLocalPacket) -> Outcome | Awaitable[Outcome]:
+        """Archives a message for its recipient, whose copy gets the id."""
+        stanza = event.stanza
+        if stanza.kind != "message" or not self._archivable(stanza):
+            return None
+        assert stanza.to is not None and stanza.from_ is not None
+        user = stanza.to.bare
+        if user.local is None:
+            return None
+        prefs = self._prefs.get(user, _UNKNOWN)
+        if prefs is not None:
+            return self._decide_received(event, user)
+        self._show_received(event, user)
+        return None
+
+    def _show_received(self, event: FilterLocalPacket, user: JID) -> None:
+        stanza = event.stanza
+        assert stanza.from_ is not None
+        self._show(stanza, user, stanza.from_.bare)
+        if not self.options.pm.no_stanzaid_element:
+            event.stanza = marked(stanza, user)
+
+    async def _decide_received(self, event: FilterLocalPacket, user: JID) -> Outcome:
+        assert event.stanza.from_ is not None
+        if await self._wanted(user, event.stanza.from_):
+            self._show_received(event, user)
+        return None
+
+    async def _decide(self, stanza: Stanza, user: JID, remote: JID) -> Outcome:
+        if await self._wanted(user, remote):
+            self._show(stanza, user, remote)
+        return None
+
+    def _show(self, stanza: Stanza, user: JID, remote: JID) -> None:
+        self.messages.archive(stanza, user, remote)
+        self.archived.inc()
+
+    def _archivable(self, stanza: Stanza) -> bool:
+        options = self.options
+        return rules.archivable(
+            stanza,
+            markers=options.archive_chat_markers,
+            groupchat=options.pm.archive_groupchats,
+        )
+
+    async def _wanted(self, user: JID, remote: JID) -> bool:
+        """What the user's preferences say of messages with somebody; False without a user."""
+        if user not in self._prefs:
+            if not await self.host.accounts.exists(user):
+                return False
+            await self._load(user)
+        prefs = self._prefs.get(user) or Prefs()
+        wanted = prefs.wants(remote)
+        if wanted is None:
+            event = IsSubscribed(user, remote.bare)
+            await self.host.hooks.run(event)
+            wanted = event.subscription in ("from", "both", "to")
+        return wanted
+
+    async def _load(self, user: JID) -> None:
+        prefs = await self.store.get(user)
+        if len(self._prefs) >= _KNOWN:
+            self._prefs.clear()
+        self._prefs[user] = prefs
+
+    def forget_prefs(self, user: JID) -> None:
+        """Reads a user's preferences again at their next message."""
+        self._prefs.pop(user, None)
+
+    @on(RemoveUser)
+    async def remove(self, event: RemoveUser) -> Outcome:
+        """Forgets what a user wanted archived."""
+        await self.store.remove(event.user)
+        self.forget_prefs(event.user)
+        return None
+
+    # -- requests
+
+    def _check_owner(self, iq: IQ) -> None:
+        """:raises StanzaError: somebody else's archive is asked for (XEP-0313 §7)."""
+        if iq.user != iq.from_.bare:
+            raise StanzaError("forbidden")
+
+    @on_iq("get", ns.MAM, "query", to=BARE)
+    def form(self, iq: IQ) -> str:
+        """The fields that a query may have (§4.1.5)."""
+        self._check_owner(iq)
+        return query.form(text=False)
+
+    @on_iq("set", ns.MAM, "query", to=BARE)
+    async def lookup(self, iq: IQ) -> str:
+        """Sends a page of the archive (§4)."""
+        self._check_owner(iq)
+        options = self.options
+        asked = query.parse(
+            iq.payload,
+            default=options.default_result_limit,
+            limit=options.max_result_limit,
+            text=False,
+        )
+        page = await self._page(iq.user, asked)
+        found = list(reversed(page.messages)) if asked.flipped else page.messages
+        sender = iq.user
+        for identifier, xml in found:
+            answer = results.result(
+                identifier, xml, owner=sender, to=iq.from_, query_id=asked.query_id, sender=sender
+            )
+            if iq.session is not None:
+                iq.session.send(answer)
+            else:
+                self.host.route(answer)
+        ids = [identifier for identifier, _ in page.messages]
+        if iq.session is not None and ids:
+            self.host.hooks.fire(ArchivePageSent(iq.session, ids))
+        self.looked_up.inc()
+        return results.fin(ids, complete=page.complete, count=page.count, index=page.index)
+
+    async def _page(self, user: JID, asked: query.Query) -> Page:
+        await self.messages.barrier()
+        owner = self.messages.number(user)
+        remote = None if asked.with_ is None else self.messages.number(asked.with_.bare)
+        count = not self.options.enforce_simple_queries
+        return await self.db.read(
+            "mam_lookup", lambda c: page_of(c, owner, remote, asked, count=count)
+        )
+
+    @on_iq("get", ns.MAM, "metadata", to=BARE)
+    async def metadata(self, iq: IQ) -> str:
+        """When the archive begins and ends (§6.1.1)."""
+        self._check_owner(iq)
+        await self.messages.barrier()
+        owner = self.messages.number(iq.user)
+        first, last = await self.db.read("mam_metadata", lambda c: ends(c, owner))
+        return results.metadata(first, last)
+
+    @on_iq("get", ns.MAM, "prefs", to=BARE)
+    async def get_prefs(self, iq: IQ) -> str:
+        """The user's preferences (XEP-0441 §2)."""
+        self._check_owner(iq)
+        return _prefs_xml(await self.store.get(iq.user) or Prefs())
+
+    @on_iq("set", ns.MAM, "prefs", to=BARE)
+    async def set_prefs(self, iq: IQ) -> str:
+        """Changes them (XEP-0441 §2)."""
+        self._check_owner(iq)
+        prefs = _prefs(iq.payload)
+        await self.store.put(iq.user, prefs)
+        self.forget_prefs(iq.user)
+        return _prefs_xml(prefs)
+
+
+_UNKNOWN: Final = Prefs()
+
+
+def _prefs(element: domish.Element) -> Prefs:
+    modes: dict[str, Mode] = {"always": "always", "never": "never", "roster": "roster"}
+    default = modes.get(element.getAttribute("default") or "")
+    if default is None:
+        raise StanzaError("bad-request")
+    lists = {e.name: frozenset(map(_jid, e.elements())) for e in element.elements()}
+    return Prefs(default, lists.get("always", frozenset()), lists.get("never", frozenset()))
+
+
+def _jid(element: domish.Element) -> JID:
+    try:
+        return JID.parse(str(element).strip())
+    except InvalidJID as error:
+        raise StanzaError("jid-malformed", text=str(error)) from error
+
+
+def _prefs_xml(prefs: Prefs) -> str:
+    def jids(found: frozenset[JID]) -> str:
+        return "".join(f"<jid>{escape(str(jid))}</jid>" for jid in sorted(found, key=str))
+
+    return (
+        f"<prefs xmlns='{ns.MAM}' default='{prefs.default}'><always>{jids(prefs.always)}</always>"
+        f"<never>{jids(prefs.never)}</never></prefs>"
+    )

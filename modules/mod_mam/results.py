@@ -1,0 +1,73 @@
+"""What an archive answers, as bytes."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from mongoosetw.ids import timestamp
+from mongoosetw.messagelog.log import without_ids
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.parser import start_tag_end
+from mongoosetw.xmpp.stanza import Stanza, escape
+
+_HEAD = "<result xmlns='urn:xmpp:mam:2'"
+_FORWARDED = "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='"
+_RESULT = ((ns.MAM, "result"),)
+
+
+def stamp(identifier: int) -> str:
+    """The time in an id, by XEP-0082."""
+    return datetime.fromtimestamp(timestamp(identifier), UTC).isoformat()[:-6] + "Z"
+
+
+def namespaced(xml: str, owner: JID) -> str:
+    """A stanza of the log, with its namespace declared, for its archive's owner."""
+    if "<stanza-id" in xml:
+        stanza = without_ids(Stanza.parse(xml), str(owner))
+        return stanza.forwarded().decode()
+    if "xmlns" in xml[: start_tag_end(xml)]:
+        return Stanza.parse(xml).forwarded().decode()
+    return f"<message xmlns='jabber:client'{xml[8:]}"
+
+
+def result(
+    identifier: int, xml: str, *, owner: JID, to: JID, query_id: str, sender: JID | None
+) -> Stanza:
+    """One message of a page (XEP-0313 §4.2).
+
+    :param sender: the archive, if it is not the user's own.
+    """
+    query = f" queryid='{escape(query_id)}'" if query_id else ""
+    inner = (
+        f"{_HEAD}{query} id='{identifier}'>{_FORWARDED}{stamp(identifier)}'/>"
+        f"{namespaced(xml, owner)}</forwarded></result>"
+    )
+    return Stanza("message", to, sender, "", "", None, _RESULT, inner.encode())
+
+
+def fin(
+    ids: Iterable[int], *, complete: bool, count: int | None, index: int | None, stable: bool = True
+) -> str:
+    """The end of a page (XEP-0313 §4.2, XEP-0059 §2.4)."""
+    ids = list(ids)
+    attributes = " complete='true'" if complete else ""
+    if not stable:
+        attributes += " stable='false'"
+    parts = []
+    if ids:
+        position = "" if index is None else f" index='{index}'"
+        parts += [f"<first{position}>{ids[0]}</first>", f"<last>{ids[-1]}</last>"]
+    if count is not None:
+        parts.append(f"<count>{count}</count>")
+    rsm = f"<set xmlns='{ns.RSM}'>{''.join(parts)}</set>"
+    return f"<fin xmlns='{ns.MAM}'{attributes}>{rsm}</fin>"
+
+
+def metadata(first: int | None, last: int | None) -> str:
+    """The archive's first and last message (XEP-0313 §6.1.1)."""
+    parts = [
+        f"<{name} id='{identifier}' timestamp='{stamp(identifier)}'/>"
+        for name, identifier in (("start", first), ("end", last))
+        if identifier is not None
+    ]
+    return f"<metadata xmlns='{ns.MAM}'>{''.join(parts)}</metadata>"
