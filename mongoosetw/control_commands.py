@@ -8,6 +8,8 @@ from mongoosetw import __version__
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
+from mongoosetw.control_domains import DomainCommands
+from mongoosetw.domains import DomainRefused
 from mongoosetw.loading import LoadError
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
 from mongoosetw.storage.database import DatabaseUnavailable
@@ -24,10 +26,18 @@ def server_control(server: "Server", call_later: Callable[..., object]) -> Contr
 
     :param call_later: ``reactor.callLater``; lets the answer to ``stop`` leave first.
     """
-    told = (ConfigErrors, LoadError, DatabaseUnavailable, RegistrationRefused, UnknownLevel)
+    told = (
+        ConfigErrors,
+        LoadError,
+        DatabaseUnavailable,
+        DomainRefused,
+        RegistrationRefused,
+        UnknownLevel,
+    )
     control = Control(told)
     for commands in (
         AccountCommands(server),
+        DomainCommands(server),
         SessionCommands(server),
         ServerCommands(server, call_later),
     ):

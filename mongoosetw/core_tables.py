@@ -4,7 +4,12 @@ from typing import Final
 
 from mongoosetw.auth import rdbms
 from mongoosetw.messagelog import tables
-from mongoosetw.storage import keyvalue
+from mongoosetw.storage import domains, keyvalue
 from mongoosetw.storage.schema import Schema
 
-SCHEMAS: Final[tuple[Schema, ...]] = (rdbms.SCHEMA, keyvalue.SCHEMA, tables.SCHEMA)
+SCHEMAS: Final[tuple[Schema, ...]] = (
+    rdbms.SCHEMA,
+    keyvalue.SCHEMA,
+    domains.SCHEMA,
+    tables.SCHEMA,
+)

@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--json", action="store_true", help="print the answer as JSON")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _add_account(commands)
+    _add_domain(commands)
     _add_session(commands)
     _add_server(commands)
     _add_offline(commands)
@@ -116,6 +117,22 @@ def _add_account(commands: Any) -> None:
     _command(group, "count", "count accounts", _send, domain, send="account count")
 
 
+def _add_domain(commands: Any) -> None:
+    group = _group(commands, "domain", "domains of the host types in general.host_types")
+    domain = ("domain", "the domain, such as example.org")
+    host_type = ("host_type", "its host type")
+    _command(group, "add", "serve a new domain", _send, domain, host_type, send="domain add")
+    make_sure = ("host_type?", "its host type, to make sure that it is the right one")
+    remove = "remove a domain with all its accounts and data"
+    _command(group, "remove", remove, _send, domain, make_sure, send="domain remove")
+    enable = "serve a domain that was disabled"
+    _command(group, "enable", enable, _send, domain, send="domain enable")
+    disable = "serve a domain no longer, and keep its data"
+    _command(group, "disable", disable, _send, domain, send="domain disable")
+    only = ("host_type?", "only those of this host type")
+    _command(group, "list", "list domains", _send, only, send="domain list")
+
+
 def _add_session(commands: Any) -> None:
     group = _group(commands, "session", "open sessions")
     domain = ("domain?", "only this domain")
@@ -154,7 +171,7 @@ def _add_offline(commands: Any) -> None:
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
-    known = ("jid", "domain", "password", "reason", "hook", "level", "logger")
+    known = ("jid", "domain", "host_type", "password", "reason", "hook", "level", "logger")
     found = {name: getattr(options, name, None) for name in known}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IDelayedCall
 
 from mongoosetw.auth.accounts import Accounts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
+_BACKGROUND_TIME = 30.0
 IQKey = tuple[str, str, str, str]
 """Type, namespace, tag, target."""
 
@@ -45,17 +46,22 @@ class Host:
         self.sessions = SessionRegistry()
         self.metrics = host_metrics(config.name)
         self.accounts: Accounts = build_accounts(server, config.auth, self.hooks, self.metrics)
-        self.access: Access = server.config.access(domain, config.name)
+        self.access: Access = self._access()
         self.modules: dict[str, Module[Any]] = {}
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
         self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
         self._last_request = 0
+        self._background: set[Deferred[Any]] = set()
         count_events(self.hooks, config.name)
 
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""
         self.config = config
-        self.access = self.server.config.access(self.domain, config.name)
+        self.access = self._access()
+
+    def _access(self) -> Access:
+        hosted = self.server.hosts.__contains__
+        return self.server.config.access(self.domain, self.config.name, hosted)
 
     @property
     def mechanisms(self) -> list[str]:
@@ -73,7 +79,18 @@ class Host:
         """Runs what nobody waits for; a failure is logged."""
         outcome = begin(coroutine)
         if isinstance(outcome, Deferred):
+            self._background.add(outcome)
             outcome.addErrback(_log_lost)
+            outcome.addBoth(lambda result: self._background.discard(outcome))
+
+    async def settle(self) -> None:
+        """Waits for what runs in the background, but not for ever."""
+        while self._background:
+            running = DeferredList(list(self._background))
+            try:
+                await running.addTimeout(_BACKGROUND_TIME, self.server.clock)
+            except TimeoutError:
+                logger.warning("background_cancelled domain=%s", self.domain)
 
     def receive(self, stanza: Stanza) -> Deferred[None] | None:
         """Delivers a stanza for this domain, filtered; errors are bounced."""

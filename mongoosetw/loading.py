@@ -105,6 +105,14 @@ def in_order(wanted: Mapping[str, type[Module[Any]]]) -> list[str]:
     return ordered
 
 
+def check_modules(configured: Mapping[str, ModuleConfig]) -> None:
+    """Finds out whether modules could be started together.
+
+    :raises LoadError: one is missing.
+    """
+    in_order({name: find(module.class_path or name) for name, module in configured.items()})
+
+
 async def start_modules(host: "Host", configured: Mapping[str, ModuleConfig]) -> None:
     """Starts the modules of a host and publishes their handlers in one step.
 

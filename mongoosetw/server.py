@@ -17,14 +17,17 @@ from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
 from mongoosetw.config.load import Config
 from mongoosetw.config.schema import ListenC2S
+from mongoosetw.domains import Domains
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.host import Host
+from mongoosetw.hosting import close_host, open_host
 from mongoosetw.ids import TimeIDs
-from mongoosetw.loading import reload_modules, start_modules, stop_modules
+from mongoosetw.loading import check_modules, reload_modules, stop_modules
 from mongoosetw.messagelog import MessageLog
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.router import Router
 from mongoosetw.storage.database import Database
+from mongoosetw.storage.domains import SQLDomainStore
 from mongoosetw.storage.schema import Schema
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
@@ -70,6 +73,7 @@ class Server:
         self.listeners: list[ClientListener] = []
         self.active: ClientStream | None = None
         self.when_stopped: Callable[[], None] = lambda: None
+        self.domains = Domains(self, SQLDomainStore(db))
         self._load = load
         self._threads = threads
         self._schemas: set[str] = set()
@@ -79,7 +83,7 @@ class Server:
     def default_domain(self) -> str:
         """The domain for clients that name none."""
         general = self.config.general
-        return general.default_server_domain or next(iter(self.hosts))
+        return general.default_server_domain or next(iter(self.hosts), "")
 
     def host_for(self, domain: str) -> Host | None:
         """The host that serves a domain (a prepared domainpart) here."""
@@ -114,11 +118,16 @@ class Server:
         """Starts hosts and modules; listeners are added by :meth:`listen`."""
         for schema in core_tables.SCHEMAS:
             await self.ensure_schema(schema)
-        for domain in self.config.general.hosts:
-            host = Host(self, domain, self.config.hosts[domain])
-            self.hosts[host.domain] = host
-            self.router.add_host(host)
-            await start_modules(host, host.config.modules)
+        await self._open_hosts()
+
+    async def _open_hosts(self) -> None:
+        """Serves what the configuration names and the database has, unless it is served."""
+        general = self.config.general
+        for domain in general.hosts:
+            if domain not in self.hosts:
+                await open_host(self, domain, domain)
+        if general.host_types:
+            await self.domains.start()
 
     def listener(self, options: ListenC2S) -> ClientListener:
         """A listener for clients, not yet on a port."""
@@ -145,16 +154,21 @@ class Server:
         old, new = self.config, self._load()
         listeners = self._prepare_listeners(new)
         changes = changed(old, new)
-        for domain, host in self.hosts.items():
-            if domain in new.hosts:
-                before, after = old.hosts[domain].modules, new.hosts[domain].modules
-                await reload_modules(host, before, after)
+        going = [host for host in self.hosts.values() if not _is_served(host, new)]
+        staying = [host for host in self.hosts.values() if _is_served(host, new)]
+        for host in staying:
+            check_modules(new.hosts[host.host_type].modules)
+        for host in going:
+            await close_host(self, host)
+        for host in staying:
+            before, after = old.hosts[host.host_type].modules, new.hosts[host.host_type].modules
+            await reload_modules(host, before, after)
         self.config = new
-        for domain, host in self.hosts.items():
-            if domain in new.hosts:
-                host.reconfigure(new.hosts[domain])
+        for host in staying:
+            host.reconfigure(new.hosts[host.host_type])
         for listener, options, certificates in listeners:
             listener.reconfigure(options, certificates)
+        await self._open_hosts()
         logging.getLogger().setLevel(_level(new))
         logger.info("configuration_reloaded changes=%d", len(changes))
         return changes
@@ -196,6 +210,12 @@ class Server:
         if self._message_log is not None:
             await self._message_log.close()
         await self.db.close()
+
+
+def _is_served(host: Host, config: Config) -> bool:
+    """Whether a configuration has what is needed to serve a host."""
+    general = config.general
+    return host.domain in general.hosts or host.host_type in general.host_types
 
 
 def _level(config: Config) -> int:

@@ -82,11 +82,18 @@ class NodeService(Service):
 
     def _announce(self, config: Config) -> None:
         ports = ", ".join(f"{o.ip_address}:{o.port}" for o in config.listen.c2s)
-        domain = config.general.hosts[0]
+        assert self._server is not None
+        domains = list(self._server.hosts)
+        ctl = f"mongoosectl --config {self._path}"
+        if domains:
+            further = f"add a user: {ctl} account register alice@{domains[0]}"
+        else:
+            further = f"add a domain: {ctl} domain add DOMAIN {config.general.host_types[0]}"
         print(
-            f"mongoosetw serves {', '.join(config.general.hosts)}; clients connect to {ports}\n"
+            f"mongoosetw serves {', '.join(domains[:10]) or 'no domain'}"
+            f"{' …' if domains[10:] else ''}; clients connect to {ports}\n"
             f"data: {config.general.data_dir}\n"
-            f"add a user: mongoosectl --config {self._path} account register alice@{domain}",
+            f"{further}",
             file=sys.__stdout__,
             flush=True,
         )

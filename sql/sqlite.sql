@@ -23,6 +23,13 @@ CREATE TABLE module_map (
 	PRIMARY KEY (module, store, host, owner, name)
 );
 
+CREATE TABLE domain_settings (
+	domain VARCHAR(250) NOT NULL, 
+	host_type VARCHAR(250) NOT NULL, 
+	status SMALLINT DEFAULT '1' NOT NULL, 
+	PRIMARY KEY (domain)
+);
+
 CREATE TABLE message_log (
 	id BIGINT NOT NULL, 
 	from_jid VARCHAR(3071) NOT NULL, 

@@ -3,15 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
-
 from modules.mod_last.store import LastStore, MemoryLastStore
 from modules.mod_last.store_sql import SCHEMA, SQLLastStore
 from mongoosetw.config.options import option
-from mongoosetw.hooks.bus import begin
 from mongoosetw.hooks.presence import UnsetPresence
 from mongoosetw.hooks.roster import IsSubscribed
-from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.hooks.users import RemoveDomain, RemoveUser
 from mongoosetw.module import BARE, DOMAIN, IQ, XEP, Module, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -75,14 +72,18 @@ class Last(Module[LastOptions]):
     @on(UnsetPresence)
     def gone(self, event: UnsetPresence) -> None:
         """Notes when a resource went, with the status that it left."""
-        pending = begin(self.store.put(event.session.bare, int(time.time()), event.status))
-        if isinstance(pending, Deferred):
-            pending.addErrback(lambda failure: self.log.error("last_not_stored: %s", failure.value))
+        user = event.session.bare
+        self.host.in_background(self.store.put(user, int(time.time()), event.status))
 
     @on(RemoveUser)
     async def forget(self, event: RemoveUser) -> None:
         """An account's activity goes with it."""
         await self.store.remove(event.user.bare)
+
+    @on(RemoveDomain)
+    async def forget_all(self, event: RemoveDomain) -> None:
+        """So does that of all accounts of a domain."""
+        await self.store.remove_domain(event.domain)
 
 
 def _query(seconds: int, status: str) -> str:

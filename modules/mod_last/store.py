@@ -17,6 +17,9 @@ class LastStore(Protocol):
     async def remove(self, user: JID) -> None:
         """Forgets an account."""
 
+    async def remove_domain(self, domain: str) -> None:
+        """Forgets all accounts of a domain."""
+
 
 class MemoryLastStore:
     """Keeps activity as long as the process lives."""
@@ -35,3 +38,7 @@ class MemoryLastStore:
     async def remove(self, user: JID) -> None:
         """See :class:`LastStore`."""
         self._seen.pop(user, None)
+
+    async def remove_domain(self, domain: str) -> None:
+        """See :class:`LastStore`."""
+        self._seen = {user: seen for user, seen in self._seen.items() if user.domain != domain}

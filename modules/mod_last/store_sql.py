@@ -23,6 +23,7 @@ _SELECT = sa.select(last.c.seconds, last.c.state).where(_mine)
 _UPDATE = sa.update(last).where(_mine)
 _INSERT = sa.insert(last)
 _DELETE = sa.delete(last).where(_mine)
+_DELETE_DOMAIN = sa.delete(last).where(last.c.server == sa.bindparam("s"))
 
 
 def _key(user: JID) -> dict[str, str]:
@@ -62,3 +63,11 @@ class SQLLastStore:
             connection.execute(_DELETE, _key(user))
 
         await self._db.run("last_remove", work)
+
+    async def remove_domain(self, domain: str) -> None:
+        """See :class:`modules.mod_last.store.LastStore`."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(_DELETE_DOMAIN, {"s": domain})
+
+        await self._db.run("last_remove_domain", work)

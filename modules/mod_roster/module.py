@@ -16,7 +16,7 @@ from mongoosetw.hooks.c2s import OpenSession, StreamFeatures, UserSendPresence
 from mongoosetw.hooks.presence import UserAvailable
 from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, SubscriptionLists
 from mongoosetw.hooks.routing import FilterLocalPacket
-from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.hooks.users import RemoveDomain, RemoveUser
 from mongoosetw.host import Host
 from mongoosetw.metrics import Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
@@ -107,6 +107,11 @@ class Roster(Module[RosterOptions]):
             self.rosters.forget(event.user)
         for item in contacts.all():
             self._cancel(event.user, item)
+
+    @on(RemoveDomain)
+    async def remove_domain(self, event: RemoveDomain) -> None:
+        """Forgets the rosters of a domain; contacts elsewhere keep theirs."""
+        await self._store.remove_domain(event.domain)
 
     # -- requests (RFC 6121 §2.2 to §2.5)
 

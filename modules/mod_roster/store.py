@@ -80,6 +80,8 @@ _REMOVE = delete(rosterusers).where(*_OF_USER[0], rosterusers.c.jid == _JID)
 _REMOVE_GROUPS = delete(rostergroups).where(*_OF_USER[1], rostergroups.c.jid == _JID)
 _REMOVE_ALL = delete(rosterusers).where(*_OF_USER[0])
 _REMOVE_ALL_GROUPS = delete(rostergroups).where(*_OF_USER[1])
+_REMOVE_DOMAIN = delete(rosterusers).where(_OF_USER[0][0])
+_REMOVE_DOMAIN_GROUPS = delete(rostergroups).where(_OF_USER[1][0])
 _ADD = insert(rosterusers)
 _ADD_GROUP = insert(rostergroups)
 _LETTERS = {"both": "B", "to": "T", "from": "F", "none": "N"}
@@ -161,6 +163,16 @@ class RosterStore:
             connection.execute(_REMOVE_ALL_GROUPS, key)
 
         await self._db.run("roster_remove_user", work)
+
+    async def remove_domain(self, domain: str) -> None:
+        """Removes all rosters of a domain."""
+        key = {"k_server": domain}
+
+        def work(connection: Connection) -> None:
+            connection.execute(_REMOVE_DOMAIN, key)
+            connection.execute(_REMOVE_DOMAIN_GROUPS, key)
+
+        await self._db.run("roster_remove_domain", work)
 
 
 def _user_key(user: JID) -> dict[str, str | None]:

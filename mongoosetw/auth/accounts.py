@@ -109,6 +109,12 @@ class Accounts:
                 await self._hooks.run(RemoveUser(user.bare))
         return removed
 
+    async def remove_domain(self, domain: str) -> None:
+        """Remove all accounts of a domain; what modules keep, they remove by another hook."""
+        for backend in self.backends:
+            if backend.writable:
+                await backend.remove_domain(domain)
+
     async def list(self, domain: str) -> list[str]:
         """The localparts of the domain's accounts, sorted."""
         names: set[str] = set()

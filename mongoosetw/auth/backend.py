@@ -58,6 +58,9 @@ class AuthBackend(Protocol):
     async def remove(self, user: JID) -> bool:
         """Remove the account; False if there is no such account. Raises RegistrationRefused."""
 
+    async def remove_domain(self, domain: str) -> None:
+        """Remove all accounts of a domain."""
+
     async def list(self, domain: str) -> list[str]:
         """The localparts of the domain's accounts, sorted."""
 

@@ -29,6 +29,9 @@ class KeylessBackend:
         """Raises RegistrationRefused."""
         raise RegistrationRefused("this host has no accounts to remove")
 
+    async def remove_domain(self, domain: str) -> None:
+        """Nothing is kept."""
+
     async def list(self, domain: str) -> list[str]:
         """Empty: accounts are not known by name."""
         return []

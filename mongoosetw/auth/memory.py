@@ -40,6 +40,10 @@ class MemoryBackend(StoredBackend):
         """Remove the row; False if there was none."""
         return self._rows.pop(user, None) is not None
 
+    async def remove_domain(self, domain: str) -> None:
+        """Remove all rows of a domain."""
+        self._rows = {user: row for user, row in self._rows.items() if user.domain != domain}
+
     async def list(self, domain: str) -> list[str]:
         """The localparts of the domain's accounts, sorted."""
         return sorted(user.local or "" for user in self._rows if user.domain == domain)

@@ -65,6 +65,7 @@ _EXCHANGE: Final = (
     .values(_NEW)
 )
 _DELETE: Final = delete(users).where(*_ONE)
+_DELETE_DOMAIN: Final = delete(users).where(users.c.server == bindparam("s"))
 _LIST: Final = (
     select(users.c.username).where(users.c.server == bindparam("s")).order_by(users.c.username)
 )
@@ -127,6 +128,12 @@ class RdbmsBackend(StoredBackend):
         """Remove the row; False if there was none."""
         return await self._db.run(
             "auth_delete", lambda connection: connection.execute(_DELETE, _key(user)).rowcount > 0
+        )
+
+    async def remove_domain(self, domain: str) -> None:
+        """Remove all rows of a domain."""
+        await self._db.run(
+            "auth_remove_domain", lambda c: c.execute(_DELETE_DOMAIN, {"s": domain}).rowcount
         )
 
     async def list(self, domain: str) -> list[str]:

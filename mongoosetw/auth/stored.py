@@ -99,6 +99,10 @@ class StoredBackend(ABC):
         """Remove the row; False if there was none."""
 
     @abstractmethod
+    async def remove_domain(self, domain: str) -> None:
+        """Remove all rows of a domain; what is remembered of them goes with its host."""
+
+    @abstractmethod
     async def list(self, domain: str) -> list[str]:
         """The localparts of the domain's accounts, sorted."""
 

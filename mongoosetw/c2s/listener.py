@@ -237,6 +237,11 @@ class ClientListener(protocol.Factory):
                 return 0.0
         return stream.shaper.consume(length, self.server.clock.seconds())
 
+    @property
+    def is_open(self) -> bool:
+        """Whether clients can connect."""
+        return self._port is not None
+
     def stop(self) -> Any:
         """Closes the port; connections stay."""
         return None if self._port is None else self._port.stopListening()

@@ -50,6 +50,9 @@ def _check_general(general: General, reader: Reader) -> None:
     for name in ("hosts", "host_types"):
         _check_repeated(getattr(general, name), ("general", name), reader)
     domain = general.default_server_domain
+    if not general.hosts and general.host_types and not domain:
+        path = ("general", "default_server_domain")
+        reader.error(path, "expected a domain: general.hosts names none to stand in for it")
     if general.hosts and not general.host_types and domain not in general.hosts:
         path = ("general", "default_server_domain")
         reader.error(path, f'expected one of general.hosts, got "{domain}"')

@@ -8,7 +8,7 @@ from typing import Any
 from mongoosetw.config.load import Config
 
 _RELOADABLE = re.compile(
-    r"general\.(loglevel|log_format)$"
+    r"general\.(hosts|host_types|default_server_domain|language|loglevel|registration_timeout)$"
     r"|shaper\."
     r"|modules\."
     r"|hosts\.[^ ]+?\.(modules|acl|access)(\.|$)"

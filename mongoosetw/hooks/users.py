@@ -16,6 +16,19 @@ class RegisterUser(Hook):
 
 
 @dataclass(slots=True)
+class RemoveDomain(Hook):
+    """A domain is being removed with all its accounts; handlers remove what they keep of it.
+
+    Nobody is connected to it any more. Where a handler raises, the removal can be tried again.
+    """
+
+    mongooseim: ClassVar[str] = "remove_domain"
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    domain: str
+
+
+@dataclass(slots=True)
 class RemoveUser(Hook):
     """An account is being removed; handlers remove what they keep of it."""
 

@@ -40,6 +40,7 @@ _SET = {
     ),
 }
 _DELETE = delete(module_map).where(*_OWNER, _NAME)
+_DELETE_HOST = delete(module_map).where(module_map.c.host == bindparam("k_host"))
 
 
 class Map:
@@ -93,6 +94,11 @@ class Map:
             return {name: json.loads(value) for name, value in connection.execute(_ALL, key)}
 
         return await self._db.read("map_items", work)
+
+
+async def forget_host(db: "Database", host: str) -> None:
+    """Removes all that any module has stored of a domain."""
+    await db.run("map_forget_host", lambda c: c.execute(_DELETE_HOST, {"k_host": host}).rowcount)
 
 
 class MemoryMap(Map):

@@ -36,12 +36,14 @@ class ServerTestCase(SynchronousTestCase):
 
     :cvar modules: options of each module that runs, by name.
     :cvar hosts: the served domains.
+    :cvar general: further lines of ``[general]``.
     :cvar extra: further lines of the configuration file.
     :cvar listener_options: lines of ``[[listen.c2s]]``.
     """
 
     modules: ClassVar[dict[str, dict[str, Any]]] = {}
     hosts: ClassVar[tuple[str, ...]] = ("localhost",)
+    general: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     listener_options: ClassVar[str] = ""
 
@@ -62,7 +64,8 @@ class ServerTestCase(SynchronousTestCase):
 
     def configuration(self) -> str:
         """The configuration file of the test's server."""
-        lines = ["[general]", f"hosts = {json.dumps(self.hosts)}", "[[listen.c2s]]", "port = 5222"]
+        lines = ["[general]", f"hosts = {json.dumps(self.hosts)}", self.general]
+        lines += ["[[listen.c2s]]", "port = 5222"]
         lines += [self.listener_options, "[auth]", "password.scram_iterations = 4096", self.extra]
         for name, options in self.modules.items():
             lines.append(f"[modules.{name}]")
@@ -80,6 +83,11 @@ class ServerTestCase(SynchronousTestCase):
         self.settle()
         result: T = self.successResultOf(started)
         return result
+
+    def failure(self, coroutine: Coroutine[Any, Any, object], *expected: type[Exception]) -> str:
+        """What a coroutine says that fails with one of the expected exceptions."""
+        failed = self.failureResultOf(Deferred.fromCoroutine(coroutine), *expected)
+        return str(failed.value)
 
     def register(self, jid: str, password: str = "secret") -> JID:
         """Makes an account, unless it exists."""

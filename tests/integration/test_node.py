@@ -78,19 +78,20 @@ class NodeTests(SynchronousTestCase):
             stderr=subprocess.STDOUT,
         )
         self.addCleanup(self.end)
-        self.wait_for_port()
+        for port in (self.port, self.tls_port):
+            self.wait_for(port)
 
     def end(self) -> None:
         """Ends the node, whatever became of it."""
         self.node.kill()
         self.node.wait()
 
-    def wait_for_port(self) -> None:
+    def wait_for(self, port: int) -> None:
         """Waits until the node accepts connections."""
         until = time.monotonic() + 60
         while self.node.poll() is None and time.monotonic() < until:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection(("127.0.0.1", port), 1).close()
                 return
             except OSError:
                 time.sleep(0.05)
