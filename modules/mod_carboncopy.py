@@ -1,8 +1,9 @@
 """XEP-0280: Message Carbons. A user's other devices see what one of them sends and receives."""
 
 from mongoosetw.delivery import most_available
-from mongoosetw.hooks.bus import Order, Outcome
+from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import SessionLike, UserReceiveMessage, UserSendMessage
+from mongoosetw.hooks.routing import UnacknowledgedMessage
 from mongoosetw.module import BARE, IQ, XEP, Module, NoOptions, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -94,6 +95,12 @@ class Carbons(Module[NoOptions]):
             others = tuple(s for s in enabled if s not in original)
         self._copy("received", stanza, session, others)
         return None
+
+    @on(UnacknowledgedMessage, Order.CHECK)
+    def lost(self, event: UnacknowledgedMessage) -> Outcome:
+        """A copy is for one resource: when that is gone, it is for nobody (XEP-0198 §4)."""
+        own = event.stanza.from_ == event.session.bare
+        return STOP if own and not _WRAPPED.isdisjoint(event.stanza.children) else None
 
     def _copy(
         self,

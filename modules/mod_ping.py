@@ -84,6 +84,9 @@ class Ping(Module[PingOptions]):
         if silent < self.options.ping_interval:
             self._wait(session, self.options.ping_interval - silent)
             return
+        if not session.connected:  # it waits for its client (XEP-0198 §5): nobody would answer
+            self._wait(session, self.options.ping_interval)
+            return
         self._watched[session] = None
         asked = self.clock.seconds()
 
@@ -100,10 +103,10 @@ class Ping(Module[PingOptions]):
         if answer is not None:  # an error is a sign of life too (XEP-0199 §4.2)
             self.responses.inc()
             self.response_time.observe(self.clock.seconds() - asked)
-        else:
+        elif session.connected:
             self.timeouts.inc()
             if self.options.timeout_action == "kill":
                 self.log.info("ping_timeout jid=%s", session.jid)
                 session.close("connection-timeout")
-                return
-        self._wait(session, self.options.ping_interval)
+        if session in self._watched:  # it was not closed, or it waits for its client
+            self._wait(session, self.options.ping_interval)

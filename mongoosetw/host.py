@@ -73,15 +73,18 @@ class Host:
         """Sends a stanza on its way; errors come back to its ``from``."""
         pending = self.router.route(stanza)
         if pending is not None:
-            pending.addErrback(_log_lost)
+            self._watch(pending)
 
     def in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs what nobody waits for; a failure is logged."""
         outcome = begin(coroutine)
         if isinstance(outcome, Deferred):
-            self._background.add(outcome)
-            outcome.addErrback(_log_lost)
-            outcome.addBoth(lambda result: self._background.discard(outcome))
+            self._watch(outcome)
+
+    def _watch(self, pending: Deferred[None]) -> None:
+        self._background.add(pending)
+        pending.addErrback(_log_lost)
+        pending.addBoth(lambda result: self._background.discard(pending))
 
     async def settle(self) -> None:
         """Waits for what runs in the background, but not for ever."""

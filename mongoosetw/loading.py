@@ -195,5 +195,7 @@ async def reload_modules(
     in_order(classes)
     changed = {name for name in new if old.get(name) != new[name]}
     gone = set(old) - set(new)
+    for name in changed & set(host.modules):
+        host.modules[name].restarting = True
     await stop_modules(host, gone | changed)
     await start_modules(host, {name: new[name] for name in new if name in changed})

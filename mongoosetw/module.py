@@ -168,6 +168,7 @@ class Module(Generic[O_co]):
     :cvar features: disco features of the server; ``user_features``: of each account.
     :cvar requires: other modules, started before this one.
     :cvar schema: the module's tables.
+    :ivar restarting: for :meth:`stop`: the module is started again at once, with other options.
     """
 
     name: ClassVar[str]
@@ -185,6 +186,7 @@ class Module(Generic[O_co]):
         self.log = logging.getLogger(f"mongoosetw.modules.{self.name}")
         metrics.expose(self)
         self.jobs: list[LoopingCall] = []
+        self.restarting = False
         self._timers: set[Timer] = set()
 
     @property

@@ -205,6 +205,11 @@ class Server:
                 await closed
             await listener.close_streams()
         for host in self.hosts.values():
+            for session in host.sessions:
+                if session.local:  # those that wait for their client
+                    session.close("system-shutdown")
+            await host.settle()
+        for host in self.hosts.values():
             await stop_modules(host)
             host.forget_requests()
         if self._message_log is not None:

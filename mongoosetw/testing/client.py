@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from mongoosetw.c2s.listener import ClientListener, ClientProtocol
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.parser import Event, StreamOpened, StreamParser
+from mongoosetw.xmpp.parser import Event, Nonza, StreamOpened, StreamParser
 from mongoosetw.xmpp.stanza import Stanza
 
 HEADER = (
@@ -92,7 +92,11 @@ class Connection:
         for chunk in _documents(data):
             if chunk.startswith(b"<?xml"):
                 self._parser = StreamParser()
-            self.events += self._parser.feed(chunk)
+            self.arrived(self._parser.feed(chunk))
+
+    def arrived(self, events: list[Event]) -> None:
+        """Takes what was parsed."""
+        self.events += events
 
     def output(self) -> bytes:
         """All that the server has written on this connection."""
@@ -113,7 +117,12 @@ def _documents(data: bytes) -> list[bytes]:
 
 
 class Client(Connection):
-    """A logged-in client; see :meth:`mongoosetw.testing.server.ServerTestCase.connect`."""
+    """A logged-in client; see :meth:`mongoosetw.testing.server.ServerTestCase.connect`.
+
+    :ivar nonzas: elements of stream management that have arrived; they are no ``events``.
+    :ivar handled: how many stanzas have arrived since stream management is on.
+    :ivar resume_id: with which the session can be resumed, if it can.
+    """
 
     def __init__(
         self,
@@ -125,7 +134,11 @@ class Client(Connection):
         bind: bool = True,
     ) -> None:
         super().__init__(listener, flush, address)
+        self._again = (listener, flush, jid, address)
         self.jid = jid
+        self.nonzas: list[Nonza] = []
+        self.handled = 0
+        self.resume_id = ""
         stream = self.protocol.stream
         assert stream is not None
         stream.authenticated(jid.bare)  # SASL has tests of its own
@@ -142,6 +155,71 @@ class Client(Connection):
             f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'>"
             f"<resource>{self.jid.resource}</resource></bind></iq>"
         )
+
+    def arrived(self, events: list[Event]) -> None:
+        """Counts stanzas, and takes what belongs to stream management aside."""
+        for event in events:
+            if isinstance(event, Nonza) and event.name[0] == ns.SM:
+                self.nonzas.append(event)
+                if event.name[1] == "enabled":
+                    self.handled = 0
+                    self.resume_id = event.attributes.get("id", "")
+                continue
+            if isinstance(event, Stanza):
+                self.handled += 1
+            self.events.append(event)
+
+    def take_nonza(self, tag: str) -> Nonza:
+        """The newest element of this name of stream management; forgets all there were.
+
+        :raises AssertionError: there is none.
+        """
+        self.pump()
+        taken, self.nonzas = self.nonzas, []
+        found = [nonza for nonza in taken if nonza.name[1] == tag]
+        assert found, f"{self.jid} received {taken}, no <{tag}/>"
+        return found[-1]
+
+    def enable_sm(self, *, resume: bool = True) -> Nonza:
+        """Switches stream management on (XEP-0198 §3); returns ``<enabled/>``."""
+        self.send(f"<enable xmlns='{ns.SM}'" + (" resume='true'/>" if resume else "/>"))
+        return self.take_nonza("enabled")
+
+    def ack(self, h: int | None = None) -> None:
+        """Acknowledges all that has arrived, or ``h`` stanzas."""
+        self.pump()
+        self.send(f"<a xmlns='{ns.SM}' h='{self.handled if h is None else h}'/>")
+
+    def asked(self) -> bool:
+        """Whether the server has asked for an acknowledgement since the last call."""
+        self.pump()
+        requests = [nonza for nonza in self.nonzas if nonza.name[1] == "r"]
+        self.nonzas = [nonza for nonza in self.nonzas if nonza.name[1] != "r"]
+        return bool(requests)
+
+    def acknowledged(self) -> int | None:
+        """The count of the newest acknowledgement since the last call, ``None`` without one."""
+        self.pump()
+        counts = [int(n.attributes["h"]) for n in self.nonzas if n.name[1] == "a"]
+        self.nonzas = [nonza for nonza in self.nonzas if nonza.name[1] != "a"]
+        return counts[-1] if counts else None
+
+    def resume(self, h: int | None = None) -> "Client":
+        """The client on a new connection, in its session (§5).
+
+        What the server had written to the old one and nobody has looked at is lost.
+
+        :param h: how many stanzas it says it has handled; the truth by default.
+        :raises AssertionError: the server refuses.
+        """
+        client = Client(*self._again, bind=False)
+        handled = self.handled if h is None else h
+        client.handled, client.resume_id = self.handled, self.resume_id
+        client.send(f"<resume xmlns='{ns.SM}' previd='{self.resume_id}' h='{handled}'/>")
+        client.pump()
+        names = [nonza.name[1] for nonza in client.nonzas]
+        assert names[:1] == ["resumed"], client.output()
+        return client
 
     @property
     def received(self) -> list[Stanza]:

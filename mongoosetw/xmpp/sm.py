@@ -3,7 +3,6 @@
 Counts grow without end inside; only on the wire they are taken modulo 2³² (§4).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -110,9 +109,19 @@ class Inbound:
             self._asked = self.received
         self._asked_last = self.received
 
+    @property
+    def owes(self) -> bool:
+        """Whether an answer is due."""
+        return self._asked is not None and self._asked <= self.handled
+
+    def resume(self) -> int:
+        """The stream goes on over another connection; returns the ``h`` to tell first."""
+        self._asked = None
+        return self.tell()
+
     def answer(self) -> bytes | None:
         """The ``<a/>`` that is owed now. One answers all requests that came before it."""
-        if self._asked is None or self._asked > self.handled:
+        if not self.owes:
             return None
         h = self.tell()
         # Requests that came meanwhile are owed another one; the goal must not move on with them
@@ -168,15 +177,15 @@ class Outbound:
     __slots__ = ("_queue", "acknowledged", "sent")
 
     def __init__(self) -> None:
-        self._queue: deque[Unacknowledged] = deque()
+        self._queue: list[Unacknowledged] = []  # short, and an empty list is small
         self.sent = 0
         self.acknowledged = 0
 
     def append(self, data: bytes, stanza: Stanza | None, at: float) -> int:
-        """Queues a stanza; returns how many are queued."""
-        self.sent += 1
+        """Queues a stanza; returns how many were sent."""
         self._queue.append(Unacknowledged(data, stanza, at))
-        return len(self._queue)
+        self.sent += 1
+        return self.sent
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -200,12 +209,24 @@ class Outbound:
         """
         if self.behind(h):
             return []
+        self.acknowledged = handled = self._handled(h)
+        new = max(0, handled - self.sent + len(self._queue))
+        gone = self._queue[:new]
+        del self._queue[:new]
+        return gone
+
+    def _handled(self, h: int) -> int:
         handled = self.acknowledged + ((h - self.acknowledged) & _MASK)
         if handled > self.sent:
             raise CountTooHigh(h, self.sent & _MASK)
-        self.acknowledged = handled
-        queue = self._queue
-        return [queue.popleft() for _ in range(handled - self.sent + len(queue))]
+        return handled
+
+    def can_resume(self, h: int) -> bool:
+        """Whether all that a client lacks that has handled so many stanzas is still here.
+
+        :raises CountTooHigh: so many were not sent.
+        """
+        return not self.behind(h) and self.sent - len(self._queue) <= self._handled(h)
 
     def oldest(self) -> Unacknowledged:
         """The stanza that has waited longest.
@@ -219,11 +240,11 @@ class Outbound:
 
         :raises IndexError: none waits.
         """
-        return self._queue.popleft()
+        return self._queue.pop(0)
 
     def take(self) -> list[Unacknowledged]:
         """Empties the queue."""
-        taken, self._queue = list(self._queue), deque()
+        taken, self._queue = self._queue, []
         return taken
 
 

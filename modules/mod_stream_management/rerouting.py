@@ -1,0 +1,24 @@
+"""What becomes of stanzas that a client has not acknowledged when its session is over."""
+
+from collections.abc import Iterable
+
+from mongoosetw.c2s.session import Session
+from mongoosetw.hooks.bus import STOP
+from mongoosetw.hooks.routing import UnacknowledgedMessage
+from mongoosetw.xmpp.delay import delayed
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.sm import Unacknowledged
+from mongoosetw.xmpp.stanza import Stanza
+
+
+def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
+    """Treats stanzas as if they had been sent to an unavailable resource (XEP-0198 §4)."""
+    host = session.host
+    for item in items:
+        stanza = item.stanza or Stanza.parse(item.data)
+        if stanza.kind == "iq":
+            # RFC 6121 §8.5.3.2.3; answers to an iq are dropped by the router
+            host.router.bounce(stanza, StanzaError("service-unavailable"))
+        elif stanza.kind == "message":
+            if host.hooks.fire(UnacknowledgedMessage(stanza, session)) is not STOP:
+                host.route(delayed(stanza, host.domain, item.at))

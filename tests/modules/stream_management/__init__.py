@@ -1,0 +1,1 @@
+"""mod_stream_management."""
