@@ -24,6 +24,7 @@ from mongoosetw.xmpp.sasl import wire_name
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
+    from mongoosetw.c2s.features import Offer
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Host:
         self.config = config
         self.jid = JID.parse(domain)
         self.router = server.router
-        self.hooks = HookBus()
+        self.offers: dict[object, Offer] = {}
+        self.hooks = HookBus(self.offers.clear)
         self.sessions = SessionRegistry()
         self.metrics = host_metrics(config.name)
         self.accounts: Accounts = build_accounts(server, config.auth, self.hooks, self.metrics)
@@ -58,6 +60,7 @@ class Host:
         """Takes over what a reload may change at once: access rules."""
         self.config = config
         self.access = self._access()
+        self.offers.clear()
 
     def _access(self) -> Access:
         hosted = self.server.hosts.__contains__

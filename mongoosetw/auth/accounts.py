@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from mongoosetw.auth.backend import AccountExists, AuthBackend, RegistrationRefused
+from mongoosetw.auth.cache import Missing
 from mongoosetw.auth.keys import Password, ScramKeys
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.hooks.users import RegisterUser, RemoveUser
@@ -71,6 +72,15 @@ class Accounts:
         bare = user.bare
         for backend in self.backends:
             keys = await backend.scram_keys(bare, hash_name)
+            if keys is not None:
+                return keys
+        return None
+
+    def remembered_keys(self, user: JID, hash_name: str) -> ScramKeys | Missing | None:
+        """What :meth:`scram_keys` would answer, if that is known at once; else MISSING."""
+        bare = user.bare
+        for backend in self.backends:
+            keys = backend.remembered_keys(bare, hash_name)
             if keys is not None:
                 return keys
         return None

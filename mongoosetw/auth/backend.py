@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from mongoosetw.auth.cache import Missing
 from mongoosetw.auth.keys import Password, ScramKeys
 from mongoosetw.xmpp.jid import JID
 
@@ -48,6 +49,9 @@ class AuthBackend(Protocol):
 
     async def scram_keys(self, user: JID, hash_name: str) -> ScramKeys | None:
         """The account's keys for ``"sha256"`` and the like; None if it has none."""
+
+    def remembered_keys(self, user: JID, hash_name: str) -> ScramKeys | Missing | None:
+        """What :meth:`scram_keys` would answer, if that is known at once; else MISSING."""
 
     async def register(self, user: JID, password: Password) -> None:
         """Make the account; raises AccountExists or RegistrationRefused."""

@@ -17,6 +17,10 @@ class KeylessBackend:
         """None: there are no keys."""
         return None
 
+    def remembered_keys(self, user: JID, hash_name: str) -> ScramKeys | None:
+        """None: there are no keys."""
+        return None
+
     async def register(self, user: JID, password: Password) -> None:
         """Raises RegistrationRefused."""
         raise RegistrationRefused("this host has no accounts to register")

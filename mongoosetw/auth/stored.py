@@ -56,6 +56,12 @@ class KnownAccount(NamedTuple):
     credentials: Credentials | None
 
 
+def _keys(account: KnownAccount | None, hash_name: str) -> ScramKeys | None:
+    if account is None or account.credentials is None:
+        return None
+    return account.credentials.keys.get(hash_name)
+
+
 class StoredBackend(ABC):
     """An :class:`~mongoosetw.auth.backend.AuthBackend` over rows of a table.
 
@@ -116,10 +122,12 @@ class StoredBackend(ABC):
 
     async def scram_keys(self, user: JID, hash_name: str) -> ScramKeys | None:
         """The account's keys for one hash; None if it has none."""
-        known = await self._known(user)
-        if known is None or known.credentials is None:
-            return None
-        return known.credentials.keys.get(hash_name)
+        return _keys(await self._known(user), hash_name)
+
+    def remembered_keys(self, user: JID, hash_name: str) -> ScramKeys | Missing | None:
+        """What :meth:`scram_keys` would answer, if the account is remembered; else MISSING."""
+        found = self._cache.get(user)
+        return found if isinstance(found, Missing) else _keys(found, hash_name)
 
     async def check_password(self, user: JID, password: str) -> bool:
         """Whether `password` opens the account; renews its keys if the policy asks for more."""

@@ -1,10 +1,13 @@
 """Resource binding (RFC 6120 §7) and the session request of RFC 3921."""
 
-import secrets
-from typing import TYPE_CHECKING
+import re
+from os import urandom
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
 
 from mongoosetw.c2s.session import Session
-from mongoosetw.hooks.bus import HookFailed
+from mongoosetw.hooks.bus import HookFailed, started
 from mongoosetw.hooks.c2s import OpenSession, SessionOpened
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -18,6 +21,10 @@ if TYPE_CHECKING:  # types only
 _BIND = (ns.BIND, "bind")
 _SESSION = (ns.SESSION, "session")
 _DEFAULT_MAX_SESSIONS = 100
+# What nearly all clients write; anything else is read as a tree.
+_RESOURCE: Final = re.compile(
+    rb"<bind xmlns=['\"]%b['\"] ?><resource>([^<&\r]*)</resource></bind>" % ns.BIND.encode()
+)
 
 
 def is_bind(stanza: Stanza) -> bool:
@@ -30,26 +37,48 @@ def is_session(stanza: Stanza) -> bool:
     return stanza.type == "set" and _SESSION in stanza.children
 
 
-async def bind(stream: "ClientStream", stanza: Stanza) -> None:
-    """Binds a resource and answers; on an error the client may try again (§7.6.2, §7.7.2)."""
+def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
+    """Binds a resource and answers; on an error the client may try again (§7.6.2, §7.7.2).
+
+    :returns: a Deferred while a module has to wait.
+    """
     assert stream.host is not None and stream.user is not None
     try:
-        jid = _wanted_address(stream.user, stanza)
-        session = Session(stream, stream.host, jid)
-        await stream.host.hooks.run(OpenSession(session))
-    except StanzaError as error:
-        stream.write(stanza.error(error).to_bytes())
+        session = Session(stream, stream.host, _wanted_address(stream.user, stanza))
+        pending = stream.host.hooks.fire(OpenSession(session))
+    except (StanzaError, HookFailed) as error:
+        _refuse(stream, stanza, error)
+        return None
+    if isinstance(pending, Deferred):
+        return started(_open_later(pending, stream, session, stanza))
+    _open(stream, session, stanza)
+    return None
+
+
+async def _open_later(
+    pending: Deferred[Any], stream: "ClientStream", session: Session, stanza: Stanza
+) -> None:
+    try:
+        await pending
+    except (StanzaError, HookFailed) as error:
+        _refuse(stream, stanza, error)
+    else:
+        _open(stream, session, stanza)
+
+
+def _refuse(stream: "ClientStream", stanza: Stanza, error: Exception) -> None:
+    reason = error if isinstance(error, StanzaError) else "internal-server-error"
+    stream.write(stanza.error(reason).to_bytes())
+
+
+def _open(stream: "ClientStream", session: Session, stanza: Stanza) -> None:
+    if stream.closed:
         return
-    except HookFailed:
-        stream.write(stanza.error("internal-server-error").to_bytes())
-        return
-    if stream.state_.value == "closed":
-        return
-    register(stream.host, session)
+    register(session.host, session)
     stream.bound(session)
-    payload = f"<bind xmlns='{ns.BIND}'><jid>{escape(str(jid))}</jid></bind>"
+    payload = f"<bind xmlns='{ns.BIND}'><jid>{escape(str(session.jid))}</jid></bind>"
     stream.write(stanza.result(payload).to_bytes())
-    stream.host.hooks.fire(SessionOpened(session))
+    session.host.hooks.fire(SessionOpened(session))
 
 
 def register(host: "Host", session: Session) -> None:
@@ -70,11 +99,14 @@ def _wanted_address(user: JID, stanza: Stanza) -> JID:
 
     :raises StanzaError: ``bad-request`` for a malformed resource (§7.7.2.1).
     """
-    element = stanza.child(*_BIND)
-    wanted = ""
-    if element is not None:
-        wanted = next((str(e) for e in element.elements() if e.name == "resource"), "")
+    plain = _RESOURCE.fullmatch(stanza.inner)
+    if plain is not None:
+        wanted = plain[1].decode()
+    else:
+        element = stanza.child(*_BIND)
+        resources = () if element is None else element.elements()
+        wanted = next((str(e) for e in resources if e.name == "resource"), "")
     try:
-        return user.with_resource(wanted or secrets.token_hex(8))
+        return user.with_resource(wanted or urandom(8).hex())
     except InvalidJID as error:
         raise StanzaError("bad-request", text=str(error)) from error

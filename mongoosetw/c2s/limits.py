@@ -58,31 +58,31 @@ class LoginThrottle:
 
     def __init__(self, options: ListenC2S) -> None:
         self.options = options
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[JID | str, tuple[int, float]] = {}
 
     def attempt(self, user: JID, address: str, now: float) -> float:
         """Counts an attempt; seconds to wait before it is answered."""
         limits = self.options.login_attempts
-        excess = self._count(f"user {user}", now) - limits.free_per_user
+        excess = self._count(user, now) - limits.free_per_user
         if not is_loopback(address) or self.options.limits_apply_to_loopback:
-            by_address = self._count(f"address {address}", now) - limits.free_per_address
+            by_address = self._count(address, now) - limits.free_per_address
             excess = max(excess, by_address)
-        self._add(f"user {user}", 1, now)
-        self._add(f"address {address}", 1, now)
+        self._add(user, 1, now)
+        self._add(address, 1, now)
         if excess < 0:
             return 0.0
         return float(min(limits.delay * 2.0 ** min(excess, 30), limits.max_delay))
 
     def succeeded(self, user: JID, address: str, now: float) -> None:
         """A user has proven themselves: their failures count no longer, nor does this attempt."""
-        self._failures.pop(f"user {user}", None)
-        self._add(f"address {address}", -1, now)
+        self._failures.pop(user, None)
+        self._add(address, -1, now)
 
-    def _count(self, key: str, now: float) -> int:
+    def _count(self, key: JID | str, now: float) -> int:
         count, when = self._failures.get(key, (0, now))
         return count if now - when < self.options.login_attempts.forget_after else 0
 
-    def _add(self, key: str, change: int, now: float) -> None:
+    def _add(self, key: JID | str, change: int, now: float) -> None:
         """Counts; the table is in the order of last use, and the oldest entry makes room."""
         count = self._count(key, now) + change
         self._failures.pop(key, None)

@@ -205,6 +205,8 @@ class ClientListener(protocol.Factory):
         self._use(certificates)
         for stream in self.streams:
             stream.shaper = None
+        for host in self.server.hosts.values():
+            host.offers.clear()
 
     def _use(self, certificates: Certificates | None) -> None:
         self._context = None if certificates is None else certificates.context

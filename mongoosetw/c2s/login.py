@@ -1,17 +1,20 @@
 """One SASL exchange on a client's stream: the mechanism asks, the accounts answer."""
 
-import base64
-import binascii
+from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.words.xish import domish
 
+from mongoosetw.auth.cache import Missing
+from mongoosetw.hooks.bus import started
 from mongoosetw.net import tls
 from mongoosetw.xmpp import ns, sasl
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import sasl_failure
+from mongoosetw.xmpp.parser import Nonza
 from mongoosetw.xmpp.sasl.external import External
 
 if TYPE_CHECKING:  # types only
@@ -34,26 +37,36 @@ def decode(text: str) -> bytes | None:
     if text == "=":
         return b""
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+        return a2b_base64(text, strict_mode=True)
+    except (Error, ValueError) as error:
         raise MalformedBase64(text) from error
+
+
+def encode(data: bytes) -> bytes:
+    """Base64 without line breaks."""
+    return b2a_base64(data, newline=False)
 
 
 def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
     """What the mechanisms may know of this stream."""
+    listener = stream.listener
     context = sasl.SaslContext(
         domain=host.domain,
         secure=stream.secure,
         secret=host.server.secret,
         iterations=host.config.auth.password.scram_iterations,
-        allow_plain_without_tls=stream.listener.options.allow_plain_without_tls,
+        allow_plain_without_tls=listener.options.allow_plain_without_tls,
     )
     connection = stream.tls_connection
     if connection is not None:
-        context.tls_version = connection.get_protocol_version_name()
-        context.tls_exporter = tls.exporter_binding(connection)
-        context.tls_server_end_point = stream.listener.end_point_binding(connection)
-        if stream.listener.asks_for_certificates:
+        bindings: dict[str, Callable[[], bytes]] = {}
+        if tls.has_exporter_binding(connection):
+            bindings["tls-exporter"] = partial(tls.exporter_binding, connection)
+        end_point = listener.end_point_binding(connection)
+        if end_point is not None:
+            bindings["tls-server-end-point"] = lambda: end_point
+        context.bindings = bindings
+        if listener.asks_for_certificates:
             certificate = tls.peer_certificate(connection)
             if certificate is not None and not tls.is_self_signed(connection):
                 context.certificate_jids = tls.certificate_jids(certificate)
@@ -61,71 +74,94 @@ def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
 
 
 class Login:
-    """One exchange. Its answer is written to the stream; success is told to it."""
+    """One exchange. Its answer is written to the stream; success is told to it.
 
-    def __init__(self, stream: "ClientStream", host: "Host", offered: list[str]) -> None:
+    What takes an element returns a Deferred while the accounts have to be asked.
+    """
+
+    def __init__(self, stream: "ClientStream", host: "Host", offered: tuple[str, ...]) -> None:
         self._stream = stream
         self._host = host
         self._offered = offered
-        self._context = sasl_context(stream, host)
         self._mechanism: sasl.Mechanism | None = None
+        self._username = ""
         self._waiting: Deferred[None] | None = None
         self._counted = False
 
-    async def begin(self, element: domish.Element) -> None:
+    def begin(self, auth: Nonza) -> Deferred[None] | None:
         """Takes ``<auth/>`` (RFC 6120 §6.4.2)."""
         self._host.metrics.authorizations.inc()
-        name = element.getAttribute("mechanism") or ""
+        name = auth.attributes.get("mechanism", "")
         if name not in self._offered:
-            await self._fail(sasl.Failure("invalid-mechanism", ""), "")
-            return
-        self._mechanism = sasl.create(name, self._context, self._offered)
-        await self.respond(element)
+            self._fail(sasl.Failure("invalid-mechanism", ""))
+            return None
+        context = sasl_context(self._stream, self._host)
+        self._mechanism = sasl.create(name, context, self._offered)
+        return self.respond(auth)
 
-    async def respond(self, element: domish.Element) -> None:
+    def respond(self, nonza: Nonza) -> Deferred[None] | None:
         """Takes the data of ``<auth/>`` or ``<response/>``."""
         assert self._mechanism is not None
         try:
-            data = decode(str(element))
+            data = decode(nonza.text)
         except MalformedBase64:
-            await self._fail(sasl.Failure("incorrect-encoding", ""), "")
-            return
-        if element.name == "response" and data is None:
+            self._fail(sasl.Failure("incorrect-encoding", ""))
+            return None
+        if data is None and nonza.name[1] == "response":
             data = b""
-        await self._follow(self._mechanism.respond(data))
+        return self._follow(self._mechanism.respond(data))
 
-    async def _follow(self, step: sasl.Step) -> None:
-        assert self._mechanism is not None
-        username = ""
-        accounts = self._host.accounts
-        while isinstance(step, sasl.NeedKeys | sasl.NeedPassword):
-            username = step.username
-            user = JID.of(username, self._host.domain)
-            if not await self._throttled(user):
-                return
-            if isinstance(step, sasl.NeedKeys):
-                keys = await accounts.scram_keys(user, step.hash_name)
-                step = self._mechanism.supply_keys(keys)
-            else:
-                good = await accounts.check_password(user, step.password)
-                step = self._mechanism.supply_verdict(good)
+    def _follow(self, step: sasl.Step) -> Deferred[None] | None:
+        if isinstance(step, sasl.NeedKeys):
+            return self._need_keys(step)
+        if isinstance(step, sasl.NeedPassword):
+            user, seconds = self._attempt(step.username)
+            return started(self._check_password(step.password, user, seconds))
+        if isinstance(step, sasl.Success):
+            return self._succeed(step)
         if isinstance(step, sasl.Challenge):
-            data = base64.b64encode(step.data).decode() if step.data else "="
-            self._stream.answer(f"<challenge xmlns='{ns.SASL}'>{data}</challenge>".encode())
-        elif isinstance(step, sasl.Success):
-            await self._succeed(step)
+            self._stream.answer(_CHALLENGE % (encode(step.data) if step.data else b"="))
         else:
-            assert isinstance(step, sasl.Failure)
-            await self._fail(step, username)
+            self._fail(step)
+        return None
 
-    async def _throttled(self, user: JID) -> bool:
-        """Waits as long as this attempt has to; False if the client has not."""
-        clock = self._host.server.clock
-        listener = self._stream.listener
-        seconds = listener.throttle.attempt(user, self._stream.address, clock.seconds())
+    def _attempt(self, username: str) -> tuple[JID, float]:
+        """Counts an attempt; the user, and how many seconds it has to wait."""
+        self._username = username
         self._counted = True
+        user = JID.of(username, self._host.domain)
+        now = self._host.server.clock.seconds()
+        return user, self._stream.listener.throttle.attempt(user, self._stream.address, now)
+
+    def _need_keys(self, step: sasl.NeedKeys) -> Deferred[None] | None:
+        assert self._mechanism is not None
+        user, seconds = self._attempt(step.username)
+        keys = self._host.accounts.remembered_keys(user, step.hash_name)
+        if seconds or isinstance(keys, Missing):
+            return started(self._load_keys(step.hash_name, user, seconds))
+        return self._follow(self._mechanism.supply_keys(keys))
+
+    async def _load_keys(self, hash_name: str, user: JID, seconds: float) -> None:
+        assert self._mechanism is not None
+        if await self._wait(seconds):
+            keys = await self._host.accounts.scram_keys(user, hash_name)
+            await self._go_on(self._mechanism.supply_keys(keys))
+
+    async def _check_password(self, password: str, user: JID, seconds: float) -> None:
+        assert self._mechanism is not None
+        if await self._wait(seconds):
+            good = await self._host.accounts.check_password(user, password)
+            await self._go_on(self._mechanism.supply_verdict(good))
+
+    async def _go_on(self, step: sasl.Step) -> None:
+        pending = self._follow(step)
+        if pending is not None:
+            await pending
+
+    async def _wait(self, seconds: float) -> bool:
+        """Waits as long as the attempt has to; False if the client has not."""
         if seconds:
-            self._waiting = task.deferLater(clock, seconds)
+            self._waiting = task.deferLater(self._host.server.clock, seconds)
             try:
                 await self._waiting
             except CancelledError:
@@ -137,22 +173,36 @@ class Login:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    async def _succeed(self, step: sasl.Success) -> None:
+    def _succeed(self, step: sasl.Success) -> Deferred[None] | None:
         user = JID.of(step.username, self._host.domain)
-        external = isinstance(self._mechanism, External)
-        if external and not await self._host.accounts.exists(user):
-            await self._fail(sasl.Failure("not-authorized", "no such account"), step.username)
-            return
-        if not self._host.access.allows(self._stream.listener.options.access, user):
-            await self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
+        if isinstance(self._mechanism, External):
+            return started(self._check_account(step, user))
+        self._let_in(step, user)
+        return None
+
+    async def _check_account(self, step: sasl.Success, user: JID) -> None:
+        """XEP-0178 §2: the certificate names an account; whether it exists is ours to know."""
+        if await self._host.accounts.exists(user):
+            self._let_in(step, user)
+        else:
+            self._fail(sasl.Failure("not-authorized", "no such account"), step.username)
+
+    def _let_in(self, step: sasl.Success, user: JID) -> None:
+        listener = self._stream.listener
+        if not self._host.access.allows(listener.options.access, user):
+            self._fail(sasl.Failure("not-authorized", "access denied"), step.username)
             return
         if self._counted:
             now = self._host.server.clock.seconds()
-            self._stream.listener.throttle.succeeded(user, self._stream.address, now)
-        data = base64.b64encode(step.data).decode() if step.data else ""
+            listener.throttle.succeeded(user, self._stream.address, now)
         self._stream.authenticated(user)
-        self._stream.answer(f"<success xmlns='{ns.SASL}'>{data}</success>".encode())
+        self._stream.answer(_SUCCESS % (encode(step.data) if step.data else b""))
 
-    async def _fail(self, step: sasl.Failure, username: str) -> None:
+    def _fail(self, step: sasl.Failure, username: str = "") -> None:
         self._host.metrics.auth_failed.inc()
-        self._stream.login_failed(sasl_failure(step.condition, step.text), username)
+        failure = sasl_failure(step.condition, step.text)
+        self._stream.login_failed(failure, username or self._username)
+
+
+_CHALLENGE = f"<challenge xmlns='{ns.SASL}'>%b</challenge>".encode()
+_SUCCESS = f"<success xmlns='{ns.SASL}'>%b</success>".encode()

@@ -5,8 +5,8 @@ It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection`` 
 """
 
 import logging
-import secrets
 from collections import deque
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -15,15 +15,15 @@ from twisted.internet.interfaces import IDelayedCall
 
 from mongoosetw.c2s.binding import bind, is_bind, is_session
 from mongoosetw.c2s.early import unauthenticated_iq, unbound_nonza
-from mongoosetw.c2s.login import Login, sasl_context
+from mongoosetw.c2s.features import offer
+from mongoosetw.c2s.login import Login
 from mongoosetw.config.shaper import Shaper
-from mongoosetw.hooks.bus import STOP, begin
+from mongoosetw.hooks.bus import STOP, started
 from mongoosetw.hooks.c2s import (
     SessionDisconnected,
-    StreamFeatures,
     UserSendNonza,
 )
-from mongoosetw.xmpp import negotiation, sasl
+from mongoosetw.xmpp import negotiation
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import Input, State
@@ -56,11 +56,11 @@ class ClientStream:
         "_congested",
         "_error",
         "_held",
+        "_input_held",
         "_login",
         "_offered",
         "_out",
         "_paused_by",
-        "_pending",
         "_queue",
         "_state_data",
         "_timeout",
@@ -92,12 +92,12 @@ class ClientStream:
         self.parser = StreamParser(listener.limits)
         self.received = 0
         self.failures = 0
-        self._offered: list[str] = []
+        self._offered: tuple[str, ...] = ()
         self._login: Login | None = None
         self._out: list[bytes] = []
         self._queue: deque[Event] | None = None
         self._waiting = False
-        self._pending: Deferred[Any] | None = None
+        self._input_held = False
         self._congested = False
         self._held: set[ClientStream] | None = None
         self._paused_by = 0
@@ -156,10 +156,14 @@ class ClientStream:
             self._process(events)
 
     def _enqueue(self, events: list[Event]) -> None:
+        """Keeps events until their turn. Only now does reading stop: most clients wait, too."""
         if events:
             if self._queue is None:
                 self._queue = deque()
             self._queue.extend(events)
+        if not self._input_held:
+            self._input_held = True
+            self._pause()
 
     def _process(self, events: "list[Event] | deque[Event]") -> None:
         """Handles events in order; stops at one that has to wait (RFC 6120 §10.1)."""
@@ -178,22 +182,21 @@ class ClientStream:
 
     def _wait(self, pending: Deferred[Any], rest: list[Event]) -> None:
         self._waiting = True
-        self._pending = pending
         earlier = self._queue
         self._queue = deque(rest)
         if earlier:
             self._queue.extend(earlier)
-        self._pause()
         pending.addBoth(self._go_on)
 
     def _go_on(self, result: Any) -> None:
         self._waiting = False
-        self._pending = None
         self._report(result)
         queue, self._queue = self._queue, None
         if queue and self.state_ is not State.CLOSED:
             self._process(queue)
-        self._resume()
+        if self._input_held and not self._waiting:
+            self._input_held = False
+            self._resume()
 
     def _report(self, result: Any) -> None:
         error = getattr(result, "value", None)
@@ -248,9 +251,9 @@ class ClientStream:
         if self.state_ is State.BINDING:
             if not is_bind(stanza):
                 raise StreamError("not-authorized")  # RFC 6120 §7.1
-            return _started(bind(self, stanza))
+            return bind(self, stanza)
         assert self.host is not None
-        return _started(unauthenticated_iq(self, self.host, stanza))
+        return started(unauthenticated_iq(self, self.host, stanza))
 
     def _bad_address(self, event: BadAddress) -> None:
         if event.attribute == "from":
@@ -276,7 +279,7 @@ class ClientStream:
     def _extension(self, event: Nonza) -> Deferred[Any] | None:
         assert self.host is not None
         if self.session is None:
-            return _started(unbound_nonza(self, self.host, event))
+            return started(unbound_nonza(self, self.host, event))
         if self.host.hooks.fire(UserSendNonza(self.session, event)) is STOP:
             return None
         raise StreamError("unsupported-stanza-type")
@@ -288,9 +291,9 @@ class ClientStream:
         if asked is Input.AUTH:
             self._login = Login(self, self.host, self._offered)
             self.state_ = State.SASL
-            return _started(self._login.begin(event.element))
+            return self._login.begin(event)
         assert self._login is not None
-        return _started(self._login.respond(event.element))
+        return self._login.respond(event)
 
     # -- negotiation
 
@@ -300,7 +303,7 @@ class ClientStream:
         wanted = attributes.get("to", server.default_domain)
         host = server.host_for_name(wanted)
         named = host.domain if host else server.default_domain
-        identifier = secrets.token_hex(10)
+        identifier = _stream_id()
         lang = server.config.general.language
         self.write(negotiation.header(named, identifier, lang, attributes.get("from")))
         if host is None or (self.user is not None and host.domain != self.user.domain):
@@ -308,32 +311,10 @@ class ClientStream:
         if not attributes.get("version", "0.9").startswith("1."):
             raise StreamError("unsupported-version")  # RFC 6120 §4.7.5
         self.host = host
-        self.write(negotiation.features(self._features()))
-
-    def _features(self) -> list[bytes]:
-        assert self.host is not None
-        authenticated = self.user is not None
-        self.state_ = State.BINDING if authenticated else State.OPEN
-        found: list[bytes] = []
-        if authenticated:
-            found.append(negotiation.BIND)
-            if self.listener.options.backwards_compatible_session:
-                found.append(negotiation.SESSION)
-        else:
-            if self.listener.offers_starttls and not self.secure:
-                found.append(negotiation.starttls(required=self.listener.tls_required))
-            if self.secure or not self.listener.tls_required:
-                found.append(self._mechanisms())
-        event = StreamFeatures(self.host, self, authenticated, found)
-        self.host.hooks.fire(event)
-        return event.features
-
-    def _mechanisms(self) -> bytes:
-        assert self.host is not None
-        context = sasl_context(self, self.host)
-        self._offered = sasl.available(self.host.mechanisms, context)
-        bindings = sasl.channel_bindings(context)
-        return negotiation.mechanisms(self._offered, bindings) if self._offered else b""
+        self.state_ = State.OPEN if self.user is None else State.BINDING
+        offered = offer(self, host)
+        self._offered = offered.mechanisms
+        self.write(offered.xml)
 
     def _start_tls(self) -> None:
         if self.secure or not self.listener.offers_starttls:
@@ -476,7 +457,7 @@ class ClientStream:
             server = self.listener.server
             lang = server.config.general.language
             self.write(
-                negotiation.header(server.default_domain, secrets.token_hex(10), lang, None)
+                negotiation.header(server.default_domain, _stream_id(), lang, None)
             )
 
     def connection_lost(self, reason: str) -> None:
@@ -500,6 +481,6 @@ class ClientStream:
                 session.end(reason)
 
 
-def _started(coroutine: Any) -> Deferred[Any] | None:
-    outcome = begin(coroutine)
-    return outcome if isinstance(outcome, Deferred) else None
+def _stream_id() -> str:
+    """RFC 6120 §4.7.3: unique, and not to be guessed."""
+    return urandom(10).hex()

@@ -82,9 +82,12 @@ class HookBus:
 
     Changes become visible together, by :meth:`publish`; a chain that runs meanwhile goes
     on with the handlers it began with.
+
+    :param published: called when changes have become visible.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, published: Callable[[], object] = lambda: None) -> None:
+        self._published = published
         self._registered: dict[type[Hook], list[Entry]] = {}
         self._chains: dict[type[Hook], tuple[Entry, ...]] = {}
 
@@ -111,6 +114,7 @@ class HookBus:
         """Makes what was added and removed take effect, in one step."""
         registered = self._registered.items()
         self._chains = {hook: tuple(entries) for hook, entries in registered if entries}
+        self._published()
 
     def handled(self, hook: type[Hook]) -> bool:
         """Whether anybody handles this hook; ask before building a costly event."""
@@ -210,6 +214,12 @@ def begin(coroutine: Coroutine[Any, Any, T]) -> "Deferred[T] | T":
     except StopIteration as stop:
         return cast(T, stop.value)
     return Deferred.fromCoroutine(_resume(coroutine, cast("Deferred[Any]", waited)))
+
+
+def started(coroutine: Coroutine[Any, Any, None]) -> "Deferred[None] | None":
+    """Starts a coroutine at once; a Deferred if it has to wait."""
+    outcome = begin(coroutine)
+    return outcome if isinstance(outcome, Deferred) else None
 
 
 async def _resume(coroutine: Coroutine[Any, Any, T], waited: "Deferred[Any]") -> T:

@@ -69,13 +69,19 @@ class StreamLike(Protocol):
 
 @dataclass(slots=True)
 class StreamFeatures(Hook):
-    """The features are about to be offered (RFC 6120 §4.3.2); append serialised elements."""
+    """The features are about to be offered (RFC 6120 §4.3.2); append serialised elements.
+
+    The answer is kept for streams alike: of the same listener, as secure, as authenticated, and
+    with the same channel bindings. A handler that looks at anything else of the stream clears
+    ``alike``. What is kept is forgotten when any handler or the configuration changes.
+    """
 
     mongooseim: ClassVar[str] = "c2s_stream_features"
     host: "Host"
     stream: StreamLike
     authenticated: bool
     features: list[bytes] = field(default_factory=list)
+    alike: bool = True
 
 
 @dataclass(slots=True)

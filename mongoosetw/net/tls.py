@@ -139,10 +139,17 @@ def dns_name(domain: str) -> str:
     return name if name.isascii() else idna.encode(name).decode()
 
 
-def exporter_binding(connection: SSL.Connection) -> bytes | None:
-    """Channel binding data of type ``tls-exporter`` (RFC 9266 §4.2): TLS 1.3 only."""
-    if connection.get_protocol_version_name() != "TLSv1.3":
-        return None
+def has_exporter_binding(connection: SSL.Connection) -> bool:
+    """Whether the connection has channel binding data of type ``tls-exporter``.
+
+    RFC 9266 §4.2: before TLS 1.3 the exporter is safe only with the extended master secret,
+    and whether the connection has that is not visible here.
+    """
+    return connection.get_protocol_version_name() == "TLSv1.3"
+
+
+def exporter_binding(connection: SSL.Connection) -> bytes:
+    """Channel binding data of type ``tls-exporter`` (RFC 9266 §4.2)."""
     return connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
 
 

@@ -9,6 +9,7 @@ parser, and the one that the busy streams share stays in the processor's cache. 
 thrown away after a megabyte: expat keeps every name it has ever seen.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
 from xml.parsers import expat
@@ -25,6 +26,7 @@ _USUAL_NAMESPACES: Final = {None: ns.CLIENT, "stream": ns.STREAM}
 _RETIRE_AFTER: Final = 1 << 20
 _POOL_SIZE: Final = 16
 _UNDEFINED_ENTITY: Final = 11
+_TAG: Final = re.compile(rb"<[^>'\"]*(?:(?:'[^']*'|\"[^\"]*\")[^>'\"]*)*>")
 _KINDS: Final = {f"{ns.CLIENT} {kind}": kind for kind in ("message", "presence", "iq")}
 
 
@@ -64,6 +66,14 @@ class Nonza:
     def element(self) -> domish.Element:
         """The element as a tree."""
         return parse_element(self.xml)
+
+    @property
+    def text(self) -> str:
+        """The element's text, as it is before the first child."""
+        tags = self.xml.count(b"<")
+        if tags > 2 or b"&" in self.xml or b"\r" in self.xml:
+            return str(self.element)
+        return self.xml[_tag_end(self.xml, 0) : self.xml.rindex(b"<")].decode() if tags > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +279,18 @@ class _Expat:
 
 
 _pool: list[_Expat] = []
+_known_headers: dict[bytes, dict[str, str]] = {}
+"""Headers that came before, byte for byte and by themselves: most users of a client program
+send the same one, each time. They are not parsed again."""
+_HEADERS_KNOWN: Final = 256
+_LONGEST_KNOWN: Final = 512
+
+
+def _remember_header(data: bytes, events: list[Event]) -> None:
+    if len(data) <= _LONGEST_KNOWN and len(events) == 1 and isinstance(events[0], StreamOpened):
+        if len(_known_headers) >= _HEADERS_KNOWN:
+            _known_headers.clear()
+        _known_headers[data] = dict(events[0].attributes)
 
 
 def _borrow() -> _Expat:
@@ -304,6 +326,10 @@ class StreamParser:
         """
         core = self._core
         if core is None:
+            if not self._opened and (known := _known_headers.get(data)) is not None:
+                if len(known) <= self.limits.attributes:
+                    self._opened = self._shared = True
+                    return [StreamOpened(dict(known))]
             core = _borrow() if self._opened and self._shared else _Expat()
             core.limits = self.limits
             self._core = core
@@ -315,13 +341,15 @@ class StreamParser:
             return core.events
         events, core.events = core.events, []
         if core.last_end == core.fed and core.depth == 1:
-            self._release(core)
+            self._release(core, data, events)
         return events
 
-    def _release(self, core: _Expat) -> None:
+    def _release(self, core: _Expat, data: bytes, events: list[Event]) -> None:
         if not self._opened:
             self._opened = True
             self._shared = core.namespaces == _USUAL_NAMESPACES
+            if self._shared and core.fed == len(data):
+                _remember_header(data, events)
         elif self._shared and core.fed < _RETIRE_AFTER and len(_pool) < _POOL_SIZE:
             core.data = b""
             _pool.append(core)
@@ -345,16 +373,14 @@ def _stream_error(error: expat.ExpatError) -> StreamError:
 
 
 def _tag_end(data: bytes, start: int) -> int:
-    """The index behind the tag that begins at ``start``; ``>`` may stand in a value."""
-    position = start
-    while True:
-        end = data.index(b">", position)
-        quotes = data[start:end]
-        if b"'" not in quotes and b'"' not in quotes:
-            return end + 1
-        if not _inside_quotes(quotes):
-            return end + 1
-        position = end + 1
+    """The index behind the tag that begins at ``start``; ``>`` may stand in a value.
+
+    :raises ValueError: there is none.
+    """
+    tag = _TAG.match(data, start)
+    if tag is None:
+        raise ValueError("no tag ends here")
+    return tag.end()
 
 
 def start_tag_end(xml: str) -> int:
@@ -365,17 +391,6 @@ def start_tag_end(xml: str) -> int:
         return end  # one kind of quotes, all of them closed: not within a value
     data = xml.encode()
     return len(data[: _tag_end(data, 0)].decode())
-
-
-def _inside_quotes(tag: bytes) -> bool:
-    quote = 0
-    for byte in tag:
-        if quote:
-            if byte == quote:
-                quote = 0
-        elif byte in b"'\"":
-            quote = byte
-    return quote != 0
 
 
 def _self_contained(raw: bytes, namespaces: dict[str | None, str]) -> tuple[bytes, tuple[int, int]]:

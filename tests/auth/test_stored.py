@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
-from mongoosetw.auth.cache import AccountCache
+from mongoosetw.auth.cache import MISSING, AccountCache
 from mongoosetw.auth.keys import Credentials, KeyPolicy
 from mongoosetw.auth.stored import Secret
 from tests.auth.fakes import JULIET, QUICK, ROMEO, AsyncTestCase, CountingBackend, backend
@@ -58,6 +58,18 @@ class PasswordTests(AsyncTestCase):
         self.assertFalse(self.done(store.exists(ROMEO)))
         self.assertIsNone(self.done(store.scram_keys(ROMEO, "sha256")))
         self.assertFalse(self.done(store.remove(ROMEO)))
+
+    def test_remembered_keys(self) -> None:
+        """What is known of an account is answered at once, also that there is none."""
+        store = backend()
+        for user, keys in ((ROMEO, True), (JULIET, False)):
+            if keys:
+                self.done(store.register(user, "secret"))
+            store.invalidate(user)
+            self.assertIs(store.remembered_keys(user, "sha256"), MISSING)
+            loaded = self.done(store.scram_keys(user, "sha256"))
+            self.assertEqual(loaded is not None, keys)
+            self.assertIs(store.remembered_keys(user, "sha256"), loaded)
 
     def test_scram_keys(self) -> None:
         """There are keys for the configured hashes, and mechanisms accordingly."""

@@ -8,7 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
-from mongoosetw.xmpp.parser import Event, Limits, Nonza, StreamClosed, StreamParser
+from mongoosetw.xmpp.parser import (
+    Event,
+    Limits,
+    Nonza,
+    StreamClosed,
+    StreamOpened,
+    StreamParser,
+)
 from mongoosetw.xmpp.stanza import Stanza, escape
 
 HEADER = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'>".encode()
@@ -110,3 +117,50 @@ class ParserTests(SynchronousTestCase):
         """Whatever arrives, the parser answers with events, the last perhaps an error."""
         for event in parse(data)[:-1]:
             self.assertNotIsInstance(event, StreamError)
+
+
+class KnownHeaderTests(SynchronousTestCase):
+    """Headers that came before."""
+
+    def test_again(self) -> None:
+        """A header that came before is understood again, with and without what comes behind it."""
+        header = HEADER.replace(b">", b" to='localhost' version='1.0'>")
+        message = b"<message id='1'/>"
+        for portions in ([header, message], [header + message], [header, message]):
+            parser = StreamParser()
+            opened, stanza = (event for portion in portions for event in parser.feed(portion))
+            assert isinstance(opened, StreamOpened) and isinstance(stanza, Stanza)
+            self.assertEqual(opened.attributes, {"to": "localhost", "version": "1.0"})
+            self.assertEqual(stanza.id, "1")
+
+    def test_limits_hold(self) -> None:
+        """A header with more attributes than allowed is refused where others accept it."""
+        header = HEADER.replace(b">", b" a='1' b='2' c='3'>")
+        self.assertIsInstance(StreamParser().feed(header)[0], StreamOpened)
+        self.assertIsInstance(StreamParser(Limits(attributes=2)).feed(header)[0], StreamError)
+
+    def test_kept_apart(self) -> None:
+        """What is done to one stream's attributes does not show in another's."""
+        for _ in range(3):
+            opened = StreamParser().feed(HEADER.replace(b">", b" id='x'>"))[0]
+            assert isinstance(opened, StreamOpened)
+            self.assertEqual(opened.attributes.pop("id"), "x")
+
+
+class NonzaTextTests(SynchronousTestCase):
+    """The text of elements that are no stanzas."""
+
+    def test_text(self) -> None:
+        """It is the same whether it can be cut out or has to be parsed."""
+        for xml, text in (
+            (b"<a xmlns='x'>YQ==</a>", "YQ=="),
+            (b"<a xmlns='x' b='>'>YQ==</a >", "YQ=="),
+            (b"<a xmlns='x'/>", ""),
+            (b"<a xmlns='x'></a>", ""),
+            (b"<a xmlns='x'>&#89;Q==</a>", "YQ=="),
+            (b"<a xmlns='x'><![CDATA[YQ==]]></a>", "YQ=="),
+            (b"<a xmlns='x'>YQ==<b/></a>", "YQ=="),
+        ):
+            (nonza,) = parse(xml)
+            assert isinstance(nonza, Nonza)
+            self.assertEqual(nonza.text, text)

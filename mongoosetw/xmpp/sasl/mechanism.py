@@ -1,10 +1,11 @@
 """What the SASL mechanisms of a server share: their surroundings, and the shape of one exchange."""
 
-import base64
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from binascii import b2a_base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import urandom
 from typing import ClassVar, Final
 
 from mongoosetw.xmpp.jid import JID, InvalidJID
@@ -18,7 +19,7 @@ _PROCESS_SECRET: Final = secrets.token_bytes(32)
 
 def random_nonce() -> str:
     """A fresh nonce of 144 random bits in characters that SCRAM allows (RFC 5802 §5.1)."""
-    return base64.b64encode(secrets.token_bytes(18)).decode()
+    return b2a_base64(urandom(18), newline=False).decode()
 
 
 @dataclass(slots=True)
@@ -28,12 +29,11 @@ class SaslContext:
     Attributes:
         domain: the domain that the client wants to log in to.
         secure: whether the stream is protected by TLS.
-        tls_exporter: keying material of RFC 9266, or None if the connection has none.
-        tls_server_end_point: hash of the server's certificate (RFC 5929 §4), or None.
+        bindings: the channel bindings of the connection by name, the preferred one first, each with
+            the function that makes its data: exchanges without channel binding never call it.
         certificate_jids: XMPP addresses of the client's verified certificate.
         allow_plain_without_tls: whether PLAIN may run on an unprotected stream.
         nonce: gives an unpredictable nonce of printable ASCII without commas.
-        tls_version: the protocol's name, such as ``"TLSv1.3"``, or None if unknown.
         secret: the key from which the salts of unknown users are made; nodes of one cluster
             should share it, lest two nodes answer differently for an account that does not exist.
         iterations: the iteration count that unknown users are shown.
@@ -41,31 +41,17 @@ class SaslContext:
 
     domain: str
     secure: bool = False
-    tls_exporter: bytes | None = None
-    tls_server_end_point: bytes | None = None
+    bindings: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     certificate_jids: tuple[JID, ...] = ()
     allow_plain_without_tls: bool = False
     nonce: Callable[[], str] = random_nonce
-    tls_version: str | None = None
     secret: bytes = _PROCESS_SECRET
     iterations: int = 10000
 
 
-def channel_binding_data(context: SaslContext) -> dict[str, bytes]:
-    """The channel bindings that the stream can have and their data, the preferred one first."""
-    data: dict[str, bytes] = {}
-    # RFC 9266 §4.2: before TLS 1.3 the exporter is safe only with the extended master secret,
-    # and whether the connection has that is not visible here.
-    if context.tls_exporter is not None and context.tls_version in (None, "TLSv1.3"):
-        data["tls-exporter"] = context.tls_exporter
-    if context.tls_server_end_point is not None:
-        data["tls-server-end-point"] = context.tls_server_end_point
-    return data if context.secure else {}
-
-
-def channel_bindings(context: SaslContext) -> list[str]:
+def channel_bindings(context: SaslContext) -> tuple[str, ...]:
     """Names of the channel bindings to announce (XEP-0440), the preferred one first."""
-    return list(channel_binding_data(context))
+    return tuple(context.bindings) if context.secure else ()
 
 
 class Mechanism(ABC):

@@ -13,7 +13,7 @@ from mongoosetw.xmpp.sasl.mechanism import (
     Mechanism,
     SaslContext,
     authorization,
-    channel_binding_data,
+    channel_bindings,
     local_name,
     malformed,
 )
@@ -88,7 +88,7 @@ class Scram(Mechanism):
         # RFC 5802 §6: "y" is a client that was made to believe that the server cannot bind.
         if flag == "y" and self._plus_offered:
             return Failure("not-authorized", "channel binding was offered: somebody hid it")
-        if binding is not None and binding not in channel_binding_data(self.context):
+        if binding is not None and binding not in channel_bindings(self.context):
             return Failure("not-authorized", f"channel binding {binding} is not available")
         return None
 
@@ -115,7 +115,7 @@ class Scram(Mechanism):
         server_first = f"r={nonce},s={salt},i={keys.iterations}"
         channel = client["gs2"].encode()
         if self.plus:
-            channel += channel_binding_data(self.context)[client["binding"]]
+            channel += self.context.bindings[client["binding"]]()
         self._first = _First(channel, nonce, f"{client['bare']},{server_first}")
         return Challenge(server_first.encode())
 

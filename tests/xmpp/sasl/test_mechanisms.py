@@ -44,17 +44,17 @@ class OfferTests(SynchronousTestCase):
 
     def test_plus_needs_a_channel(self) -> None:
         """-PLUS is offered only where the connection has channel binding data."""
-        bound = SaslContext("example.com", True, tls_exporter=b"x", tls_version="TLSv1.3")
+        bound = SaslContext("example.com", True, {"tls-exporter": lambda: b"x"})
         self.assertEqual(available(DEFAULT_MECHANISMS, bound), list(DEFAULT_MECHANISMS))
         self.assertNotIn("SCRAM-SHA-1-PLUS", available(DEFAULT_MECHANISMS, TLS))
 
     def test_channel_bindings(self) -> None:
         """The announced bindings are those that the connection really has."""
-        bound = SaslContext("example.com", True, b"x", b"y", tls_version="TLSv1.3")
-        self.assertEqual(channel_bindings(bound), ["tls-exporter", "tls-server-end-point"])
-        bound.tls_version = "TLSv1.2"
-        self.assertEqual(channel_bindings(bound), ["tls-server-end-point"])
-        self.assertEqual(channel_bindings(TLS), [])
+        data = {"tls-exporter": lambda: b"x", "tls-server-end-point": lambda: b"y"}
+        bound = SaslContext("example.com", True, data)
+        self.assertEqual(channel_bindings(bound), ("tls-exporter", "tls-server-end-point"))
+        self.assertEqual(channel_bindings(SaslContext("example.com", False, data)), ())
+        self.assertEqual(channel_bindings(TLS), ())
 
     def test_external_needs_a_certificate(self) -> None:
         """EXTERNAL is offered to clients whose certificate names an account of the domain."""

@@ -26,8 +26,7 @@ def context(**changes: object) -> SaslContext:
     values: dict[str, object] = {
         "domain": "example.com",
         "secure": True,
-        "tls_exporter": b"exported",
-        "tls_version": "TLSv1.3",
+        "bindings": {"tls-exporter": lambda: b"exported"},
         "nonce": lambda: "server",
         "secret": b"secret",
     }
@@ -78,7 +77,7 @@ class ExchangeTests(SynchronousTestCase):
         self, name: str, nonces: tuple[str, str], salt: str, answer: str, verifier: str
     ) -> None:
         hash_name = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}[name]
-        mechanism = create(name, context(nonce=lambda: nonces[1], tls_exporter=None))
+        mechanism = create(name, context(nonce=lambda: nonces[1], bindings={}))
         step = mechanism.respond(f"n,,n=user,r={nonces[0]}".encode())
         self.assertEqual(step, NeedKeys("user", hash_name))
         step = mechanism.supply_keys(derive("pencil", hash_name, 4096, base64.b64decode(salt)))
@@ -152,7 +151,9 @@ class BindingTests(SynchronousTestCase):
 
     def test_end_point(self) -> None:
         """The certificate's hash is a channel binding, too."""
-        step = self.bound(b"hash", "tls-server-end-point", tls_server_end_point=b"hash")
+        step = self.bound(
+            b"hash", "tls-server-end-point", bindings={"tls-server-end-point": lambda: b"hash"}
+        )
         self.assertIsInstance(step, Success)
 
     def test_another_channel(self) -> None:
@@ -164,7 +165,8 @@ class BindingTests(SynchronousTestCase):
     def test_binding_that_is_not_there(self) -> None:
         """A channel binding that the connection does not have is refused."""
         self.assertIsInstance(self.bound(b"x", "tls-unique"), Failure)
-        self.assertIsInstance(self.bound(b"exported", tls_version="TLSv1.2"), Failure)
+        self.assertIsInstance(self.bound(b"exported", bindings={}), Failure)
+        self.assertIsInstance(self.bound(b"exported", secure=False), Failure)
 
     def test_flag_and_mechanism_disagree(self) -> None:
         """-PLUS needs the flag p, the others must not have it."""
@@ -188,7 +190,7 @@ class BindingTests(SynchronousTestCase):
         """Where -PLUS is not offered, a client may say that it saw none."""
         for mechanism in (
             create("SCRAM-SHA-256", context(), ["SCRAM-SHA-256", "PLAIN"]),
-            create("SCRAM-SHA-256", context(tls_exporter=None)),
+            create("SCRAM-SHA-256", context(bindings={})),
         ):
             client = Client(mechanism, "y,,")
             client.begin()
