@@ -1,5 +1,6 @@
 """The database as the rest of the server sees it: named calls that run in its threads."""
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ from twisted.python.failure import Failure
 
 from mongoosetw.config.schema import RDBMSPool
 from mongoosetw.storage import migrate
-from mongoosetw.storage.engine import engine_for, memory_engine, sqlite_engine
+from mongoosetw.storage.engine import engine_for, memory_engine, refuse_writes, sqlite_engine
 from mongoosetw.storage.faults import Fault, fault_of
 from mongoosetw.storage.lane import FromThread, Lane
 from mongoosetw.storage.schema import Schema
+from mongoosetw.storage.watch import Watchdog
 from mongoosetw.storage.work import DatabaseUnavailable, Work, perform, reason
 
 __all__ = ["Database", "DatabaseUnavailable"]
@@ -31,16 +33,25 @@ class Database:
     database, and it neither commits nor rolls back.
     """
 
-    def __init__(self, engine: Engine, from_thread: FromThread | None, *, lanes: int = 3) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        from_thread: FromThread | None,
+        *,
+        lanes: int = 3,
+        patience: float = 20.0,
+    ) -> None:
         """
         :param from_thread: ``reactor.callFromThread``; None: no threads, everything runs at
             once in the caller's (for tests).
+        :param patience: seconds after which PostgreSQL is given up if it does not answer.
         """
         self.engine = engine
         self.dialect: str = engine.dialect.name
         self._inline: Connection | None = None
         self._writers: list[Lane] = []
         self._readers: list[Lane] = []
+        self._watchdog: Watchdog | None = None
         if from_thread is None:
             self._inline = engine.connect()
             return
@@ -48,13 +59,26 @@ class Database:
         self._writers = [Lane(engine, from_thread, write=True) for _ in range(writers)]
         readers = 2 if self.dialect == "sqlite" else max(1, lanes - writers)
         self._readers = [Lane(engine, from_thread, write=False) for _ in range(readers)]
+        if self.dialect == "postgresql":
+            self._watchdog = Watchdog(self._lanes, patience)
+        else:
+            self._writers[0].on_gone = self._reopen
+
+    def _reopen(self) -> None:
+        """SQLite files are opened anew after a failure, by all lanes.
+
+        Connections of one process share a file's state, such as that it could not be
+        opened for writing, for as long as one of them is open.
+        """
+        for lane in self._readers:
+            lane.reconnect()
 
     def watch(self, on_timing: Callable[[str, float], object]) -> None:
         """Has each call's name told, and the seconds from the call to its result.
 
         Calls of a database without threads are not told.
         """
-        for lane in (*self._writers, *self._readers):
+        for lane in self._lanes:
             lane.on_timing = on_timing
 
     @property
@@ -65,13 +89,14 @@ class Database:
     @property
     def waiting(self) -> int:
         """Calls without a result yet."""
-        return sum(lane.length for lane in (*self._writers, *self._readers))
+        return sum(lane.length for lane in self._lanes)
 
     @classmethod
     def open(cls, options: RDBMSPool, data_dir: str, reactor: Any) -> "Database":
         """The database of the configuration."""
         engine = engine_for(options, data_dir)
-        return cls(engine, reactor.callFromThread, lanes=options.workers)
+        patience = 3 * options.query_timeout + 5
+        return cls(engine, reactor.callFromThread, lanes=options.workers, patience=patience)
 
     @classmethod
     def in_memory(cls) -> "Database":
@@ -101,12 +126,19 @@ class Database:
         return work.deferred
 
     def _run_inline(self, connection: Connection, work: Work, *, write: bool) -> Deferred[Any]:
+        guarded = self.dialect == "sqlite" and not write
+        connection.execution_options(write=write)
         try:
+            if guarded:
+                refuse_writes(connection, True)
             perform(connection, [work], write=write)
         except SQLAlchemyError as error:
             work.outcome = Failure(DatabaseUnavailable(reason(error)))
         except DatabaseUnavailable:
             work.outcome = Failure()
+        finally:
+            if guarded:
+                refuse_writes(connection, False)
         work.deferred.callback(work.outcome)
         return work.deferred
 
@@ -130,17 +162,29 @@ class Database:
             raise DatabaseUnavailable(reason(error)) from error
 
     def close(self) -> Deferred[None]:
-        """Finishes what is queued and closes all connections."""
+        """Finishes what is queued, if it can be soon, and closes all connections."""
         if self._inline is not None:
             self._inline.close()
             self.engine.dispose()
             return succeed(None)
-        for lane in (*self._writers, *self._readers):
+        for lane in self._lanes:
             lane.end()
         return deferToThread(self._close)
 
-    def _close(self) -> None:
-        for lane in (*self._writers, *self._readers):
+    @property
+    def _lanes(self) -> list[Lane]:
+        return [*self._writers, *self._readers]
+
+    def _close(self, patience: float = 10.0) -> None:
+        until = time.monotonic() + patience
+        for lane in self._lanes:
             lane.end()
-            lane.join()
+        for lane in self._lanes:
+            lane.join(max(0.0, until - time.monotonic()))
+        for lane in self._lanes:
+            lane.give_up()
+        for lane in self._lanes:
+            lane.join(1.0)
+        if self._watchdog is not None:
+            self._watchdog.end()
         self.engine.dispose()

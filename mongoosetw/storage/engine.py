@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool, StaticPool
 
@@ -27,15 +27,39 @@ def engine_for(options: DatabaseConnection, data_dir: str) -> Engine:
 
 def postgresql_engine(url: URL | str, query_timeout: float = 5.0) -> Engine:
     """An engine for PostgreSQL; every lane keeps its one connection."""
-    milliseconds = int(query_timeout * 1000)
+    arguments = {
+        "connect_timeout": 5,
+        "options": f"-c statement_timeout={int(query_timeout * 1000)}",
+        # an idle connection is not forgotten by what lies between
+        "keepalives_idle": 60,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
     return create_engine(
-        url,
-        poolclass=NullPool,
-        connect_args={
-            "connect_timeout": 5,
-            "options": f"-c statement_timeout={milliseconds}",
-        },
+        url, poolclass=NullPool, connect_args=arguments, use_native_hstore=False
     )
+
+
+def connect(engine: Engine, *, write: bool) -> Connection:
+    """A connection for calls that write, or for ones that only read.
+
+    :raises sqlalchemy.exc.DBAPIError: the database cannot be reached.
+    """
+    connection = engine.connect().execution_options(write=write)
+    if not write and engine.dialect.name == "postgresql":
+        # each statement alone sees what is committed, as it would in a transaction by
+        # default; but that one would cost two more ways to the database
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execution_options(postgresql_readonly=True)  # after that, or without effect
+    elif not write:
+        refuse_writes(connection, True)
+    return connection
+
+
+def refuse_writes(connection: Connection, refuse: bool) -> None:
+    """Has an SQLite connection fail statements that write, or take them again."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA query_only={'ON' if refuse else 'OFF'}")
 
 
 def sqlite_engine(path: str) -> Engine:

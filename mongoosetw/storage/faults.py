@@ -10,7 +10,7 @@ _RIVALS = frozenset({"40001", "40P01", "55P03"})
 # Classes connection exception, insufficient resources, operator intervention, system error;
 # invalid_authorization; and read_only_sql_transaction, which a demoted primary answers.
 _GONE_CLASSES = frozenset({"08", "28", "53", "57", "58"})
-_GONE = frozenset({"25006"})
+_READ_ONLY = "25006"
 _QUERY_CANCELED = "57014"  # the statement's own timeout
 # https://sqlite.org/rescode.html, the second word of the (extended) code's name.
 _SQLITE_RIVALS = frozenset({"BUSY", "LOCKED"})
@@ -54,9 +54,16 @@ def _of_sqlite(error: sqlite3.Error) -> Fault:
 def _of_postgresql(code: str) -> Fault:
     if code in _RIVALS:
         return Fault.RIVAL
-    if code in _GONE or (code[:2] in _GONE_CLASSES and code != _QUERY_CANCELED):
+    if code == _READ_ONLY or (code[:2] in _GONE_CLASSES and code != _QUERY_CANCELED):
         return Fault.GONE
     return Fault.CALL
+
+
+def refuses_writes(error: DBAPIError) -> bool:
+    """Whether the transaction or the database takes no writes."""
+    return getattr(error.orig, "pgcode", None) == _READ_ONLY or (
+        getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_READONLY")
+    )
 
 
 def timed_out(error: BaseException | None) -> bool:

@@ -56,8 +56,12 @@ def ensure(connection: Connection, schema: Schema, *, upgrade: bool = False) -> 
 
 
 def _lock(connection: Connection) -> None:
-    """Nodes that start at the same time take turns, to the transaction's end."""
+    """Nodes that start at the same time take turns, to the transaction's end.
+
+    Both this and what follows may take longer than a query.
+    """
     if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 

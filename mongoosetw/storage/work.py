@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from mongoosetw.storage.faults import Fault, fault_of
+from mongoosetw.storage.faults import Fault, fault_of, refuses_writes
 
 _PSYCOPG2_IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR
 
@@ -28,9 +28,10 @@ class Work:
 
     :ivar outcome: what the Deferred is to fire with; a Failure to fail.
     :ivar submitted: when the call was made, on ``time.monotonic``'s clock.
+    :ivar began: when it was run, 0.0 before.
     """
 
-    __slots__ = ("deferred", "function", "name", "outcome", "submitted")
+    __slots__ = ("began", "deferred", "function", "name", "outcome", "submitted")
 
     def __init__(self, name: str, function: Callable[[Connection], Any]) -> None:
         self.name = name
@@ -38,6 +39,7 @@ class Work:
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
         self.submitted = time.monotonic()
+        self.began = 0.0
 
 
 def perform(connection: Connection, works: list[Work], *, write: bool) -> None:
@@ -48,10 +50,8 @@ def perform(connection: Connection, works: list[Work], *, write: bool) -> None:
     """
     if not write:
         _read(connection, works)
-    elif len(works) == 1:
-        _write_alone(connection, works[0])
-    else:
-        _write_together(connection, works)
+    elif not _write_at_once(connection, works) and len(works) > 1:
+        _write_apart(connection, works)
 
 
 def _read(connection: Connection, works: list[Work]) -> None:
@@ -67,17 +67,26 @@ def _read(connection: Connection, works: list[Work]) -> None:
         transaction.close()
 
 
-def _write_alone(connection: Connection, work: Work) -> None:
+def _write_at_once(connection: Connection, works: list[Work]) -> bool:
+    """All calls together; whether that went well, else nothing is done.
+
+    Savepoints would spare the others when one fails, but cost every call two more
+    statements, and hardly ever does one fail.
+    """
     transaction = connection.begin()
     try:
-        work.outcome = _outcome(connection, work)
-        if not isinstance(work.outcome, Failure):
-            _commit(transaction.commit)
+        for work in works:
+            work.outcome = _outcome(connection, work)
+            if isinstance(work.outcome, Failure):
+                return False
+        _commit(transaction.commit)
+        return True
     finally:
         transaction.close()
 
 
-def _write_together(connection: Connection, works: list[Work]) -> None:
+def _write_apart(connection: Connection, works: list[Work]) -> None:
+    """All calls in one transaction, those that fail undone."""
     transaction = connection.begin()
     try:
         perform_each(connection, works)
@@ -110,6 +119,7 @@ def _commit(commit: Callable[[], None]) -> None:
 
 
 def _outcome(connection: Connection, work: Work) -> Any:
+    work.began = time.monotonic()
     try:
         result = work.function(connection)
         if isinstance(result, Result | FilterResult):
@@ -117,7 +127,8 @@ def _outcome(connection: Connection, work: Work) -> Any:
         if _in_error(connection):
             raise RuntimeError(f"{work.name} went on after a failed statement; use a savepoint")
     except DBAPIError as error:
-        if fault_of(error) is not Fault.CALL:
+        own = connection.get_execution_options().get("write") is False and refuses_writes(error)
+        if fault_of(error) is not Fault.CALL and not own:
             raise  # all calls of the transaction are concerned
         return Failure()
     except Exception:  # boundary: handed to the caller, in the reactor's thread

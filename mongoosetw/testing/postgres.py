@@ -79,12 +79,14 @@ class PostgreSQL:
     :ivar url: SQLAlchemy's URL.
     """
 
-    def __init__(self, *, tcp: bool = False, settings: str = "", volume: str | None = None) -> None:
+    def __init__(
+        self, *, tcp: bool = False, settings: str = "-c fsync=off", volume: str | None = None
+    ) -> None:
         """Makes the database, but does not start it.
 
         :param tcp: listen on 127.0.0.1, too; else nobody can take the port of a server that
             is to be started again.
-        :param settings: further options of ``postgres``, such as ``-c work_mem=1MB``.
+        :param settings: options of ``postgres``; by default it survives only its own death.
         :param volume: the folder in which to make one; by default that of temporary files.
         """
         self.folder = _folder(volume)
@@ -119,6 +121,11 @@ class PostgreSQL:
         """
         log = os.path.join(self.folder, "log")
         self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", self._options, "start")
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started and not dead."""
+        return bool(self._processes())
 
     def stop(self, mode: str = "immediate") -> None:
         """Ends the server.
@@ -224,7 +231,7 @@ def private_postgres() -> Iterator[str | None]:
     if not PostgreSQL.installed():
         yield None
         return
-    server = PostgreSQL(tcp=True)
+    server = PostgreSQL(tcp=True, settings="")
     try:
         server.start()
         yield server.url

@@ -1,9 +1,12 @@
 """What the tests of storage share: a database with threads, and no reactor."""
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, String, Table, insert, select
@@ -38,6 +41,35 @@ def postgresql_url() -> str:
     return url
 
 
+class Volume:
+    """A small file system of a test's own, to be filled.
+
+    :ivar folder: where it is mounted.
+    """
+
+    def __init__(self, test: SynchronousTestCase, megabytes: int) -> None:
+        """
+        :raises SkipTest: only root may mount one.
+        """
+        self.folder = Path(test.mktemp()).absolute()
+        self.folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self.folder)]
+        if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            raise SkipTest("only root can mount a small file system to fill it")
+        test.addCleanup(subprocess.run, ["umount", "-l", str(self.folder)], check=True)
+        self._ballast = self.folder / "ballast"
+
+    def fill(self) -> None:
+        """Takes all the space that is left."""
+        with self._ballast.open("wb", 0) as ballast, suppress(OSError):
+            while ballast.write(bytes(4096)) == 4096:
+                pass
+
+    def free(self) -> None:
+        """Gives the space back."""
+        self._ballast.unlink()
+
+
 class ThreadedCase(SynchronousTestCase):
     """Runs what the threads want done in the reactor's while the test waits."""
 
@@ -48,6 +80,10 @@ class ThreadedCase(SynchronousTestCase):
     def from_thread(self, function: Callable[..., object], *args: Any) -> None:
         """``reactor.callFromThread``."""
         self.calls.append((function, args))
+
+    def expect_warnings(self) -> None:
+        """Something is logged from here on; it is not shown."""
+        self.enterContext(self.assertLogs("mongoosetw.storage", "WARNING"))
 
     def sqlite(self) -> Database:
         """A database in a new file."""

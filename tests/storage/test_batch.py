@@ -197,6 +197,7 @@ class LogWriterTests(ThreadedCase):
 
     def test_callback_that_raises(self) -> None:
         """A callback that raises keeps nobody else from being told."""
+        self.expect_warnings()
         self.log.add(unit(1), lambda _: 1 / 0)
         self.add(2)
         self.flush()
@@ -281,6 +282,7 @@ class LogWriterTests(ThreadedCase):
 
     def test_waiting(self) -> None:
         """Units wait for the database and are stored in their order when it is back."""
+        self.expect_warnings()
         self.failing([DatabaseUnavailable("gone")] * 3)
         self.add(1)
         self.pump()
@@ -298,6 +300,7 @@ class LogWriterTests(ThreadedCase):
 
     def test_growing_delay(self) -> None:
         """The tries become rarer, down to one in five seconds, and soon again later."""
+        self.expect_warnings()
         self.failing([DatabaseUnavailable("gone")] * 8)
         self.add(1)
         self.pump()
@@ -315,6 +318,7 @@ class LogWriterTests(ThreadedCase):
 
     def test_uncertain_commit(self) -> None:
         """A commit of which nobody knows is repeated; no row is stored twice."""
+        self.expect_warnings()
         self.failing([CommitUncertain("lost")], after=True)
         self.add(1)
         self.wait([self.patched_barrier()])
@@ -367,6 +371,7 @@ class LogWriterTests(ThreadedCase):
 
     def test_close_without_database(self) -> None:
         """Closing does not wait for a database: what waits for it fails."""
+        self.expect_warnings()
         self.failing([DatabaseUnavailable("gone")] * 10)
         self.add(1)
         self.pump()
@@ -410,6 +415,7 @@ class PostgreSQLLogWriterTests(SQLiteLogWriterTests):
 
     def test_slow_statement(self) -> None:
         """A statement that the database gave up for its slowness is tried again."""
+        self.expect_warnings()
         self.db = self.postgresql(query_timeout=0.3)
         with self.db.engine.connect() as connection:
             migrate.ensure(connection, SCHEMA)

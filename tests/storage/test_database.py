@@ -1,7 +1,9 @@
 """The database: calls, savepoints, schema versions, generic stores; SQLite and PostgreSQL."""
 
-from sqlalchemy import Connection, select, text
-from sqlalchemy.exc import OperationalError
+from typing import Any
+
+from sqlalchemy import Connection, event, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from twisted.internet import defer
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +13,7 @@ from mongoosetw.storage.database import Database, DatabaseUnavailable
 from mongoosetw.storage.engine import postgresql_engine
 from mongoosetw.storage.keyvalue import SCHEMA, open_keyvalue, open_map
 from mongoosetw.storage.schema import Schema, Step
-from tests.storage.case import NAMES, NAMES_SCHEMA, ThreadedCase, add
+from tests.storage.case import NAMES, NAMES_SCHEMA, ThreadedCase, add, stored
 
 
 class InlineTests(SynchronousTestCase):
@@ -48,6 +50,13 @@ class InlineTests(SynchronousTestCase):
     def test_cursor_must_not_leak(self) -> None:
         """A call that returns a cursor fails with TypeError."""
         self.failureResultOf(self.db.read("leak", lambda c: c.execute(select(NAMES))), TypeError)
+
+    def test_read_that_writes(self) -> None:
+        """A call that writes although it was to read fails, and changes nothing."""
+        self.failureResultOf(self.db.read("add", lambda c: add(c, "a")), OperationalError)
+        self.assertEqual(self.names(), [])
+        self.successResultOf(self.db.run("add", lambda c: add(c, "b")))
+        self.assertEqual(self.names(), ["b"])
 
     def test_map(self) -> None:
         """A map store keeps JSON values by owner and name."""
@@ -117,6 +126,42 @@ class LaneTests(ThreadedCase):
     def test_postgresql(self) -> None:
         """PostgreSQL keeps the same contract."""
         self.check_isolation(self.postgresql())
+
+    def check_read_that_writes(self, db: Database) -> None:
+        """A write by a lane for reads."""
+        (failed,) = self.wait([db.read("add", lambda c: add(c, "a"))])
+        self.assertTrue(failed.check(DBAPIError), failed)
+        self.assertEqual(self.wait([db.read("read", stored)]), [[]])
+
+    def test_read_that_writes(self) -> None:
+        """A call that writes although it was to read fails, and changes nothing."""
+        self.check_read_that_writes(self.sqlite())
+
+    def test_read_that_writes_postgresql(self) -> None:
+        """PostgreSQL keeps the same contract."""
+        self.check_read_that_writes(self.postgresql())
+
+    def check_statements(self, db: Database) -> None:
+        """Three writes that share a transaction."""
+        statements: list[str] = []
+
+        def executed(_c: Connection, _k: Any, statement: str, *_: Any) -> None:
+            statements.append(statement.partition(" ")[0])
+
+        held = self.held(db.run)
+        event.listen(db.engine, "before_cursor_execute", executed)
+        calls = [db.run("add", lambda c, n=n: add(c, n)) for n in "abc"]  # type: ignore[misc]
+        held.release()
+        self.assertEqual(self.wait(calls), [None] * 3)
+        self.assertEqual([word for word in statements if word != "BEGIN"], ["INSERT"] * 3)
+
+    def test_statements(self) -> None:
+        """Calls that share a transaction need no statement beside their own."""
+        self.check_statements(self.sqlite())
+
+    def test_statements_postgresql(self) -> None:
+        """PostgreSQL keeps the same contract."""
+        self.check_statements(self.postgresql())
 
     def test_unreachable(self) -> None:
         """Without a database every call fails with DatabaseUnavailable."""

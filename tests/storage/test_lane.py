@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from mongoosetw.storage import lane
@@ -152,6 +152,37 @@ class RecoveryTests(ThreadedCase):
 
         calls = [db.run("change", lambda c, o=o: change(c, o)) for o in ("ab", "ba")]  # type: ignore[misc]
         self.assertEqual(failures(self.wait(calls)), [])
+
+
+class BoundaryTests(ThreadedCase):
+    """What nobody has foreseen."""
+
+    def test_error_of_an_unknown_kind(self) -> None:
+        """A lane lives on whatever a driver raises, and its call fails as unavailable."""
+        db = self.sqlite()
+        perform = lane.perform
+        errors: list[Exception] = [RuntimeError("odd")]
+
+        def failing(*args: Any, **kwargs: Any) -> None:
+            if errors:
+                raise errors.pop()
+            perform(*args, **kwargs)
+
+        self.patch(lane, "perform", failing)
+        with self.assertLogs(lane.logger, "ERROR"):
+            (failed,) = self.wait([db.run("add", lambda c: add(c, "a"))])
+        self.assertTrue(failed.check(DatabaseUnavailable), failed)
+        self.assertEqual(self.wait([db.run("add", lambda c: add(c, "a"))]), [None])
+
+    def test_cancelled_call(self) -> None:
+        """A caller that waits no more disturbs nobody."""
+        db = self.sqlite()
+        held = self.held(db.run)
+        cancelled, other = (db.run("add", lambda c, n=n: add(c, n)) for n in "ab")  # type: ignore[misc]
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        held.release()
+        self.assertEqual(self.wait([other]), [None])
 
 
 class QueueTests(ThreadedCase):
