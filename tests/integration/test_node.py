@@ -1,19 +1,16 @@
 """A whole node as a process: twistd, real sockets, TLS, real clients, mongoosectl."""
 
 import os
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from tests.integration.live import free_port
+from tests.integration.node import NodeTestCase
 
-BIN = Path(sys.executable).parent
 CHAT = Path(__file__).with_name("slixmpp_chat.py").resolve()
 HEADER = (
     b"<stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
@@ -39,71 +36,25 @@ tls.mode = "tls"
 [modules.mod_csi]
 [modules.mod_offline]
 [modules.mod_register]
-{database}
 """
 POSTGRESQL = """
 [outgoing_pools.rdbms.default]
 driver = "pgsql"
 host = "127.0.0.1"
-port = {port}
+port = {pg_port}
 database = "postgres"
 username = "test"
 """
 
 
-class NodeTests(SynchronousTestCase):
-    """Starts a node with the embedded database."""
+class NodeTests(NodeTestCase):
+    """A node with the embedded database."""
 
-    database = ""
+    config = CONFIG
 
-    def setUp(self) -> None:
-        """Starts twistd in a folder of its own and waits for its port."""
-        # A short path: the control socket's may have 107 bytes at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="mongoosetw-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        with socket.socket() as probe, socket.socket() as other:
-            probe.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            self.port, self.tls_port = probe.getsockname()[1], other.getsockname()[1]
-        config = self.folder / "mongoosetw.toml"
-        config.write_text(
-            CONFIG.format(port=self.port, tls_port=self.tls_port, database=self.database)
-        )
-        self.log = (self.folder / "log").open("w")
-        self.addCleanup(self.log.close)
-        self.node = subprocess.Popen(
-            [BIN / "twistd", "-n", "--pidfile=", "mongoose", "--config", config],
-            cwd=self.folder,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
-        self.addCleanup(self.end)
-        for port in (self.port, self.tls_port):
-            self.wait_for(port)
-
-    def end(self) -> None:
-        """Ends the node, whatever became of it."""
-        self.node.kill()
-        self.node.wait()
-
-    def wait_for(self, port: int) -> None:
-        """Waits until the node accepts connections."""
-        until = time.monotonic() + 60
-        while self.node.poll() is None and time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        self.fail((self.folder / "log").read_text())
-
-    def ctl(self, *arguments: str) -> str:
-        """Runs mongoosectl against the node."""
-        config = str(self.folder / "mongoosetw.toml")
-        command = [str(BIN / "mongoosectl"), "--config", config, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
+    def choose_ports(self) -> dict[str, int]:
+        """One port for STARTTLS, one for direct TLS."""
+        return {"port": free_port(), "tls_port": free_port()}
 
     def open(self) -> socket.socket:
         """A raw connection with an open stream."""
@@ -161,7 +112,7 @@ class NodeTests(SynchronousTestCase):
         certificate = next((self.folder / "data").glob("*.crt"))
         context = ssl.create_default_context(cafile=str(certificate))
         context.set_alpn_protocols(["xmpp-client"])
-        plain = socket.create_connection(("127.0.0.1", self.tls_port), 10)
+        plain = socket.create_connection(("127.0.0.1", self.ports["tls_port"]), 10)
         connection = context.wrap_socket(plain, server_hostname="localhost")
         self.addCleanup(connection.close)
         self.assertEqual(connection.selected_alpn_protocol(), "xmpp-client")
@@ -182,14 +133,12 @@ class NodeTests(SynchronousTestCase):
     def test_reload_keeps_connections(self) -> None:
         """A module can be switched off while clients stay; a bad file changes nothing."""
         connection = self.open()
-        config = self.folder / "mongoosetw.toml"
-        good = config.read_text()
-        config.write_text(good.replace("[modules.mod_ping]", ""))
+        good = self.file.read_text()
+        self.file.write_text(good.replace("[modules.mod_ping]", ""))
         self.ctl("reload")
         self.assertNotIn("mod_ping", self.ctl("modules"))
-        config.write_text(good + "\n[modules.mod_nonsense]\n")
-        command = [str(BIN / "mongoosectl"), "--config", str(config), "reload"]
-        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        self.file.write_text(good + "\n[modules.mod_nonsense]\n")
+        refused = self.run_ctl("reload")
         self.assertEqual(refused.returncode, 1)
         self.assertIn("mod_nonsense", refused.stderr)
         connection.sendall(b"</stream:stream>")
@@ -204,5 +153,6 @@ class PostgreSQLNodeTests(NodeTests):
         url = os.environ.get("MONGOOSETW_TEST_PG")
         if not url:
             self.skipTest("MONGOOSETW_TEST_PG names no database")
-        self.database = POSTGRESQL.format(port=url.rpartition(":")[2].partition("/")[0])
+        port = url.rpartition(":")[2].partition("/")[0]
+        self.config = CONFIG + POSTGRESQL.replace("{pg_port}", port)
         super().setUp()
