@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mongoosetw.server import Server
 
 
+NO_DOMAIN = "*"
+"""Stands for a domain where something belongs to the server as a whole."""
+
+
 def server_control(server: "Server", call_later: Callable[..., object]) -> Control:
     """Return the table of all commands of a server.
 
@@ -218,13 +222,18 @@ class ServerCommands:
         control.command("stop")(self.stop)
 
     def status(self, args: Args) -> dict[str, Any]:
-        """Say what runs."""
-        hosts = self._server.hosts
+        """Say what runs: version, seconds since the start, ports, domains and sessions."""
+        server = self._server
+        ports = [listener.options for listener in server.listeners]
         return {
             "version": __version__,
-            "uptime": round(time.time() - self._server.started_at),
-            "domains": sorted(hosts),
-            "sessions": sum(host.sessions.count() for host in hosts.values()),
+            "uptime": round(time.time() - server.started_at),
+            "configuration": server.config.file,
+            "database": server.db.dialect,
+            "clients": [f"{options.ip_address}:{options.port}" for options in ports],
+            "connections": sum(len(listener.streams) for listener in server.listeners),
+            "domains": sorted(server.hosts),
+            "sessions": sum(host.sessions.count() for host in server.hosts.values()),
         }
 
     def modules(self, args: Args) -> dict[str, list[dict[str, Any]]]:
@@ -237,14 +246,21 @@ class ServerCommands:
         }
 
     def hooks(self, args: Args) -> dict[str, list[dict[str, object]]]:
-        """Return the chains by domain, in their order; ``hook`` names one of them."""
+        """Return the chains by domain, in their order; ``hook`` names one of them.
+
+        Those that belong to no domain are under ``*``.
+        """
+        buses = {host.domain: host.hooks for host in _hosts(self._server, args)}
+        if not args.get("domain"):
+            buses[NO_DOMAIN] = self._server.hooks
         wanted = args.get("hook")
-        return {
-            host.domain: [
-                entry for entry in host.hooks.describe() if wanted in (None, entry["hook"])
-            ]
-            for host in _hosts(self._server, args)
+        found = {
+            domain: [entry for entry in bus.describe() if wanted in (None, entry["hook"])]
+            for domain, bus in buses.items()
         }
+        if wanted is not None and not any(found.values()):
+            raise CommandError(f"nobody handles a hook {wanted!r}")
+        return {domain: entries for domain, entries in found.items() if entries}
 
     async def reload(self, args: Args) -> list[dict[str, str]]:
         """Read the configuration again; return what changed, and when it takes effect."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mongoosetw import ctl_layout as layout
 from mongoosetw.config.errors import ConfigErrors
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def _add_offline(commands: Any) -> None:
     group = _group(commands, "db", "the database's tables")
     _command(group, "upgrade", "create missing tables and upgrade old ones", _db_upgrade)
     command = _command(group, "sql", "print the SQL that creates all tables", _db_sql)
-    command.add_argument("--dialect", choices=("postgresql", "sqlite"))
+    dialect = "of this database; otherwise of the configured one"
+    command.add_argument("--dialect", choices=("postgresql", "sqlite"), help=dialect)
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,11 +180,16 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _send(options: argparse.Namespace) -> int:
     result = ask(socket_path(options), options.send, _arguments(options))
-    if options.send == "reload" and not result and not options.json:
-        print("nothing has changed")
-    else:
-        _show(result, options.json)
+    _show(result, options)
     return 0
+
+
+def _show(result: Any, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    for line in layout.of_command(options.send, result):
+        print(line)
 
 
 def _with_password(options: argparse.Namespace) -> int:
@@ -190,7 +197,7 @@ def _with_password(options: argparse.Namespace) -> int:
     generated = secrets.token_urlsafe(15) if options.generate else None
     options.password = generated or options.password or read_password(options.jid)
     result = ask(where, options.send, _arguments(options))
-    _show(result | ({"password": generated} if generated else {}), options.json)
+    _show(result | ({"password": generated} if generated else {}), options)
     return 0
 
 
@@ -259,50 +266,6 @@ def ask(path: Path, command: str, args: dict[str, Any]) -> Any:
     if "error" in answer:
         raise Failed(answer["error"])
     return answer["result"]
-
-
-def _show(result: Any, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
-        for line in lines(result):
-            print(line)
-
-
-def lines(result: Any) -> list[str]:
-    """Lay a result out for reading: a line for each entry, tables for lists of objects."""
-    if isinstance(result, dict):
-        found = []
-        for key, value in result.items():
-            if isinstance(value, list | dict):
-                found += [f"{key}:", *(f"  {line}" for line in lines(value))]
-            else:
-                found.append(f"{key or 'default'}: {_text(value)}")
-        return found
-    if isinstance(result, list):
-        if result and all(isinstance(row, dict) for row in result):
-            return table(result)
-        return [_text(item) for item in result]
-    return [_text(result)]
-
-
-def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Lay out rows with equal keys in columns, under a heading."""
-    names = list(rows[0])
-    cells = [names, *([_text(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_text(item) for item in value)
-    return "-" if value is None else str(value)
 
 
 def _load(path: Path) -> "Config":

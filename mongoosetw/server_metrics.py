@@ -124,30 +124,40 @@ OWNER = "metrics"
 """Owner of the handlers that :func:`count_events` registers."""
 
 
+class EventCounts:
+    """Counts what hooks tell: sessions and accounts of one host."""
+
+    def __init__(self, metrics: HostMetrics) -> None:
+        self._metrics = metrics
+
+    def opened(self, event: SessionOpened) -> None:
+        """Counts a session that begins."""
+        self._metrics.logins.inc()
+
+    def closed(self, event: SessionClosed) -> None:
+        """Counts a session that ends."""
+        self._metrics.logouts.inc()
+
+    def registered(self, event: RegisterUser) -> None:
+        """Counts a new account."""
+        self._metrics.registered.inc()
+
+    def removed(self, event: RemoveUser) -> None:
+        """Counts an account that goes."""
+        self._metrics.unregistered.inc()
+
+
 def count_events(hooks: HookBus, host_type: str) -> None:
     """Count sessions and accounts of a host; the caller publishes the bus's changes.
 
     What happens for every stanza is not counted by hooks but where it happens, with
     :func:`host_metrics`.
     """
-    metrics = host_metrics(host_type)
-
-    def opened(event: SessionOpened) -> None:
-        metrics.logins.inc()
-
-    def closed(event: SessionClosed) -> None:
-        metrics.logouts.inc()
-
-    def registered(event: RegisterUser) -> None:
-        metrics.registered.inc()
-
-    def removed(event: RemoveUser) -> None:
-        metrics.unregistered.inc()
-
-    hooks.add(SessionOpened, Order.LAST, OWNER, opened)
-    hooks.add(SessionClosed, Order.LAST, OWNER, closed)
-    hooks.add(RegisterUser, Order.LAST, OWNER, registered)
-    hooks.add(RemoveUser, Order.LAST, OWNER, removed)
+    counts = EventCounts(host_metrics(host_type))
+    hooks.add(SessionOpened, Order.LAST, OWNER, counts.opened)
+    hooks.add(SessionClosed, Order.LAST, OWNER, counts.closed)
+    hooks.add(RegisterUser, Order.LAST, OWNER, counts.registered)
+    hooks.add(RemoveUser, Order.LAST, OWNER, counts.removed)
 
 
 def show(server: "Server") -> Callable[[], None]:

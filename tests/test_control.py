@@ -119,6 +119,10 @@ class FakeServer:
             hooks=SimpleNamespace(describe=lambda: described),
         )
         self.hosts = {"localhost": self.host}
+        self.hooks = SimpleNamespace(describe=list)
+        self.listeners: list[Any] = []
+        self.config = SimpleNamespace(file="mongoosetw.toml")
+        self.db = SimpleNamespace(dialect="sqlite")
         self.started_at = 0.0
         self.stopped = False
 

@@ -128,6 +128,7 @@ class HookBus:
                 "priority": entry.priority,
                 "owner": entry.owner,
                 "handler": getattr(entry.call, "__qualname__", repr(entry.call)),
+                "doc": _first_line(entry.call),
             }
             for hook, chain in sorted(self._chains.items(), key=lambda item: item[0].__name__)
             for entry in chain
@@ -160,6 +161,10 @@ class HookBus:
         """Runs the chain, waiting where handlers wait; raises as :meth:`fire` does."""
         outcome = self.fire(event)
         return await outcome if isinstance(outcome, Deferred) else outcome
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 async def _wait(

@@ -85,7 +85,8 @@ class = "tests.integration.test_metrics:Dropper"
         self.logins()
         self.stanzas()
         self.routing()
-        self.assertGreater(self.before[f'tls_cert_remaining_days{{file="{self.certificate()}"}}'], 9)
+        series = f'tls_cert_remaining_days{{file="{self.certificate()}"}}'
+        self.assertGreater(self.before[series], 9)
         self.proven |= {"tls_cert_remaining_days"}
         # At rest nothing waits for the database, but the level is shown.
         self.assertIn("wpool_global_queue_lengths_total", self.before)
