@@ -29,6 +29,16 @@ class TimeIDs:
         self._now = now
         self._last = 0
 
+    @property
+    def node(self) -> int:
+        """The node's number."""
+        return self._node
+
+    @property
+    def last(self) -> int:
+        """The greatest id that may have been made so far."""
+        return self._last << 8 | 255
+
     def next(self) -> int:
         """A new id, positive and below 2⁶³."""
         now = self._now()

@@ -126,7 +126,7 @@ class MAM(Module[MAMOptions]):
         return None
 
     def _show(self, stanza: Stanza, user: JID, remote: JID) -> None:
-        self.messages.archive(stanza, user, remote)
+        self.messages.show(stanza, user, remote)
         self.archived.inc()
 
     def _archivable(self, stanza: Stanza) -> bool:
@@ -210,7 +210,7 @@ class MAM(Module[MAMOptions]):
         return results.fin(ids, complete=page.complete, count=page.count, index=page.index)
 
     async def _page(self, user: JID, asked: query.Query) -> Page:
-        await self.messages.barrier()
+        await self.messages.indexed()
         owner = self.messages.number(user)
         remote = None if asked.with_ is None else self.messages.number(asked.with_.bare)
         count = not self.options.enforce_simple_queries
@@ -222,7 +222,7 @@ class MAM(Module[MAMOptions]):
     async def metadata(self, iq: IQ) -> str:
         """When the archive begins and ends (§6.1.1)."""
         self._check_owner(iq)
-        await self.messages.barrier()
+        await self.messages.indexed()
         owner = self.messages.number(iq.user)
         first, last = await self.db.read("mam_metadata", lambda c: ends(c, owner))
         return results.metadata(first, last)

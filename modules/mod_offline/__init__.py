@@ -21,7 +21,7 @@ from mongoosetw.hooks.routing import (
     UnacknowledgedMessage,
 )
 from mongoosetw.hooks.users import RemoveUser
-from mongoosetw.messagelog import MessageLog, marked
+from mongoosetw.messagelog import Entry, MessageLog, marked
 from mongoosetw.metrics import Counter
 from mongoosetw.module import XEP, Module, every, on
 from mongoosetw.xmpp import ns
@@ -30,7 +30,6 @@ from mongoosetw.xmpp.stanza import Stanza
 
 _DEFAULT_LIMIT: Final = 100
 _COUNTS_KNOWN: Final = 10_000
-_NO_HOLDER: Final = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,9 @@ class Offline(Module[OfflineOptions]):
 
     async def stop(self) -> None:
         """Ends what is under way: what was not delivered is in the log."""
-        for _, running in list(self._catching.values()):
+        for work, running in list(self._catching.values()):
             running.cancel()
+            work.give_up()
 
     # -- messages for somebody who is away
 
@@ -94,7 +94,7 @@ class Offline(Module[OfflineOptions]):
             return None
         if deliver_message_to_bare(self.host, stanza):
             return STOP  # somebody has come while we waited
-        self.messages.pend(stanza, user, _NO_HOLDER, rules.expiry(stanza, _now()))
+        self.messages.pend(stanza, user, rules.expiry(stanza, _now()))
         self._counts[user] += 1
         self.stored.inc()
         return STOP
@@ -126,10 +126,10 @@ class Offline(Module[OfflineOptions]):
         stanza = event.stanza
         if not self._can_wait(stanza):
             return None
-        rest = catching is not None and catching[0].full
-        holder = _NO_HOLDER if rest else session.sid
-        expire = rules.expiry(stanza, _now()) if _expires(stanza) else None
-        entry = self.messages.pend(stanza, session.bare, holder, expire)
+        if catching is not None and catching[0].full:
+            entry = self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
+        else:
+            entry = self.messages.hold(stanza, session.bare, session.sid)
         if not entry.marked:
             event.stanza = marked(stanza, session.bare)
         if catching is None:
@@ -141,16 +141,16 @@ class Offline(Module[OfflineOptions]):
     def acknowledged(self, event: MessagesAcknowledged) -> None:
         """The client has the messages: they wait no longer."""
         session = event.session
-        entries = [stanza.log for stanza in event.stanzas]
-        self.messages.settle(session.bare, [(e.id, e.archived) for e in entries])
+        self.messages.settle(session.bare, [stanza.log for stanza in event.stanzas])
         if catching := self._catching.get(session):
-            catching[0].acknowledged(len(entries))
+            catching[0].acknowledged(len(event.stanzas))
 
     @on(UnacknowledgedMessage, Order.DEFAULT)
     def unacknowledged(self, event: UnacknowledgedMessage) -> Outcome:
         """A session ended with a message on its way: it goes to another one, or waits."""
         if event.stanza.log is None:
             return None
+        self.messages.keep(event.stanza.log, event.session.sid)
         self.later(0, self.offer, event.session.bare)
         return STOP
 
@@ -158,7 +158,8 @@ class Offline(Module[OfflineOptions]):
     def synchronised(self, event: ArchivePageSent) -> None:
         """A client that reads the archive before it is available is not sent that again."""
         if not event.session.available:
-            self.messages.settle(event.session.bare, [(i, True) for i in event.ids])
+            entries = [Entry(identifier, shown=True) for identifier in event.ids]
+            self.messages.settle(event.session.bare, entries)
             self._counts.pop(event.session.bare, None)
 
     # -- sessions that become ready
@@ -189,6 +190,7 @@ class Offline(Module[OfflineOptions]):
         catching = self._catching.get(event.session)
         if catching is not None:
             catching[1].cancel()
+            catching[0].give_up()
             self.later(0, self.offer, event.session.bare)
 
     def offer(self, user: JID) -> None:
@@ -247,7 +249,3 @@ class Offline(Module[OfflineOptions]):
 
 def _now() -> int:
     return int(time.time() * 1_000_000)
-
-
-def _expires(stanza: Stanza) -> bool:
-    return (rules.EXPIRE, "x") in stanza.children

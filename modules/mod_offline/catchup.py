@@ -45,6 +45,12 @@ class CatchUp:
         else:
             self._held.append(stanza)
 
+    def give_up(self) -> None:
+        """The session has gone: what was held back for it waits in the log."""
+        for stanza in self._held:
+            self._log.keep(stanza.log, self._session.sid)
+        self._held.clear()
+
     def look_again(self) -> None:
         """There may be more in the log than there was."""
         self._again = True
@@ -88,20 +94,20 @@ class CatchUp:
                 page = []
                 break
             after = message.id
-            if message.holder in alive:
+            if message.holder in alive or self._log.on_its_way(message.id):
                 continue  # on its way to a session that may still acknowledge it
             sent.append(message.id)
             if message.expire is None or message.expire > self._now():
                 self._send(self._stanza(message))
             else:
-                self._log.settle(user, [(message.id, message.archived)])
+                self._log.settle(user, [Entry(message.id, shown=message.shown)])
         if sent and "sm" in session.flags:
-            await self._log.hold(user, sent, session.sid)
+            await self._log.take(user, sent, session.sid)
         return after, len(page) == PAGE
 
     def _stanza(self, message: Pending) -> Stanza:
         stanza = Stanza.parse(message.stanza)
-        stanza.log = Entry(message.id, archived=message.archived)
+        stanza.log = Entry(message.id, shown=message.shown)
         stanza = marked(stanza, self._session.bare)
         return stanza.with_child((ns.DELAY, "delay"), delay(message.id, self._session.host.domain))
 
@@ -111,7 +117,7 @@ class CatchUp:
         if "sm" in session.flags:
             self._unacknowledged += 1
         else:
-            self._log.settle(session.bare, [(stanza.log.id, stanza.log.archived)])
+            self._log.settle(session.bare, [stanza.log])
 
     async def _wait_for_room(self) -> None:
         if self._unacknowledged > PAGE // 2:

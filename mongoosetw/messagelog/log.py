@@ -2,13 +2,26 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mongoosetw.messagelog import reading
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from mongoosetw.messagelog import indexing, reading
+from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.reading import Pending
-from mongoosetw.messagelog.tables import archive, messages, owners, pending
+from mongoosetw.messagelog.tables import (
+    IN_RECIPIENTS,
+    IN_SENDERS,
+    archive,
+    messages,
+    owners,
+    pending,
+    positions,
+)
 from mongoosetw.storage.batch import Batch, LogWriter
 from mongoosetw.storage.bulk import Row
 from mongoosetw.storage.work import DatabaseUnavailable
@@ -18,31 +31,39 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza, escape, serialise
 
 if TYPE_CHECKING:  # types only
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 STANZA_ID = (ns.STANZA_ID, "stanza-id")
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
+_SENDER, _RECIPIENT, _FLAGS, _HOLDER = 1, 2, 3, 4  # columns of message_log
+_TICK = 2.0  # seconds
+_INDEX_MOST = 2_000
+_INDEX_TICKS = 15
+_SWEEP_TICKS = 5
 
 
 class Entry:
     """A message's place in the log.
 
     :ivar id: unique, sorts by time.
-    :ivar archived: an archive shows the message: it stays when it has been delivered.
+    :ivar shown: an archive shows the message, so it stays when it has been delivered.
     :ivar marked: the recipient's copy carries the id (see :func:`marked`).
-    :ivar unit: rows that go with ``batch``, as long as that is gathering.
+    :ivar row: the row of ``message_log``; it can be changed while ``batch`` is gathering.
+    :ivar unit: all rows that are committed with it.
     """
 
-    __slots__ = ("archived", "batch", "id", "marked", "unit")
+    __slots__ = ("batch", "id", "marked", "row", "shown", "unit")
 
-    def __init__(self, id: int, *, archived: bool) -> None:
+    def __init__(self, id: int, *, shown: bool = False) -> None:
         self.id = id
-        self.archived = archived
+        self.shown = shown
         self.marked = False
+        self.row: list[Any] = []
         self.unit: list[tuple[Table, Row]] = []
         self.batch: Batch | None = None
 
@@ -53,29 +74,80 @@ class MessageLog:
     What is written in one turn is committed together. A stanza's receipt is held until what
     was written of it is on disk. While the database is away, writes wait, up to a bound;
     beyond it stanzas are refused.
+
+    A message on its way to a session that acknowledges what it gets is *held*: that costs no
+    row of its own. Held messages that are not settled soon become *pending*, with a row for
+    each; after a crash those that may have been held are made pending (:meth:`recover`).
     """
 
     def __init__(self, server: "Server") -> None:
         self._db = server.db
         self._ids = server.ids
         self._router = server.router
+        self._clock = server.clock
         self._key = b""
         self._owners: dict[JID, int] = {}
-        self._writer = LogWriter(
-            server.db, server.clock, "message_log", (messages, archive, pending), limit=_LIMIT
-        )
+        tables = (messages, archive, pending, positions)
+        self._writer = LogWriter(server.db, server.clock, "message_log", tables, limit=_LIMIT)
         # By itself: that an owner is known already must not disturb the messages' commits
         self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
+        self._held = Held(self._writer, self._ids)
+        self._unindexed = 0
+        self._indexing = 0
+        self._ticks = 0
+        self._unshown = False
+        self._swept = 0
+        self._job = LoopingCall(self._tick)
+        self._job.clock = server.clock
 
     async def open(self) -> None:
-        """Reads what an earlier process has left: the key, and which ids were given away."""
+        """Reads what an earlier process has left, and makes pending what it had on its way."""
         self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
         self._ids.stay_above(last)
+        await self.recover(self._ids.node)
+        self._held.settled = self._swept = last
+        self._job.start(_TICK, now=False).addErrback(_log_failure)
+
+    async def recover(self, node: int) -> None:
+        """What a node that has ended had on its way to sessions waits for the recipients again.
+
+        :param node: the number of a node that does not run any more, or not yet again.
+        """
+        await self._db.run("message_log_recover", lambda c: indexing.recover(c, node))
 
     async def close(self) -> None:
         """Waits until all is written."""
+        if self._job.running:
+            self._job.stop()
+        self._held.keep_all()
         await self._writer.close()
         await self._owner_writer.close()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        settled = self._held.tick()
+        if settled > self._swept and self._unshown and self._ticks % _SWEEP_TICKS == 0:
+            self._unshown = False
+            after, self._swept = self._swept, settled
+            node = self._ids.node
+            self._run("message_log_sweep", lambda c: indexing.sweep(c, node, after, settled))
+        if self._unindexed >= _INDEX_MOST or (self._unindexed and self._ticks % _INDEX_TICKS == 0):
+            self._index().addErrback(_log_failure)
+
+    def _run(self, name: str, work: "Callable[[Connection], None]") -> None:
+        self._db.run(name, work).addErrback(_log_failure)
+
+    def _index(self) -> Deferred[None]:
+        nodes = [self._ids.node]
+        self._unindexed = 0
+        self._indexing += 1
+        return self._db.run("message_log_index", lambda c: indexing.index(c, nodes)).addBoth(
+            self._was_indexed
+        )
+
+    def _was_indexed(self, result: T) -> T:
+        self._indexing -= 1
+        return result
 
     # -- who owns what
 
@@ -103,7 +175,7 @@ class MessageLog:
 
     # -- writing
 
-    def enter(self, stanza: Stanza, *, archived: bool) -> Entry:
+    def enter(self, stanza: Stanza) -> Entry:
         """Writes a message, unless it is in the log; what follows is committed with it.
 
         :raises StanzaError: ``internal-server-error``: too much waits for the database.
@@ -114,12 +186,10 @@ class MessageLog:
         unit: list[tuple[Table, Row]] = []
         size = 0
         if entry is None:
-            entry = Entry(self._ids.next(), archived=archived)
-            xml = stanza.to_bytes().decode()
-            size = len(xml)
-            sender = stanza.from_
-            recipient = stanza.to or sender
-            unit.append((messages, (entry.id, str(sender), str(recipient), archived, xml)))
+            entry = Entry(self._ids.next())
+            entry.row = self._row(entry.id, stanza)
+            size = len(entry.row[-1])
+            unit.append((messages, entry.row))
         receipt = stanza.receipt
         done = None if receipt is None else partial(self._committed, stanza)
         try:
@@ -132,6 +202,15 @@ class MessageLog:
         stanza.log = entry
         return entry
 
+    def _row(self, identifier: int, stanza: Stanza) -> list[Any]:
+        sender = stanza.from_
+        assert sender is not None
+        to = stanza.to or sender.bare
+        owner = self.owner
+        xml = stanza.to_bytes().decode()
+        here, there = owner(sender.bare), owner(to.bare)
+        return [identifier, here, there, 0, None, str(sender), str(to), xml]
+
     def _committed(self, stanza: Stanza, error: Exception | None) -> None:
         """The rows of a stanza are on disk, or the database has refused them."""
         if isinstance(error, DatabaseUnavailable):
@@ -142,37 +221,72 @@ class MessageLog:
         assert stanza.receipt is not None
         stanza.receipt.release()
 
-    def archive(self, stanza: Stanza, user: JID, remote: JID) -> Entry:
+    def show(self, stanza: Stanza, user: JID, remote: JID) -> Entry:
         """Shows a message in a user's archive; both are bare JIDs.
 
         :raises StanzaError: as :meth:`enter`.
         """
-        entry = self.enter(stanza, archived=True)
-        entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
+        entry = self.enter(stanza)
+        entry.shown = True
+        self._unindexed += 1
+        owner, row = self.owner(user), entry.row
+        if entry.unit and entry.unit[0][1] is row and owner in (row[_RECIPIENT], row[_SENDER]):
+            row[_FLAGS] |= IN_RECIPIENTS if owner == row[_RECIPIENT] else IN_SENDERS
+        else:
+            entry.unit.append((archive, (owner, entry.id, self.owner(remote))))
         return entry
 
-    def pend(
-        self, stanza: Stanza, user: JID, holder: int | None, expire: int | None = None
-    ) -> Entry:
-        """Notes that a user (bare JID) has not got a message yet.
+    def hold(self, stanza: Stanza, user: JID, holder: int) -> Entry:
+        """Notes that a message is on its way to a session that will acknowledge it.
 
-        :param holder: sid of the session that it is being sent to.
+        :param user: the session's bare JID.
+        :param holder: the session's sid.
+        :raises StanzaError: as :meth:`enter`.
+        """
+        entry = self.enter(stanza)
+        self._unshown = self._unshown or not entry.shown
+        owner, row = self.owner(user), entry.row
+        fresh = entry.unit and entry.unit[0][1] is row and entry.id > self._held.settled
+        if fresh and owner == row[_RECIPIENT]:
+            row[_HOLDER] = holder
+            self._held.add(entry.id, owner, holder)
+        else:
+            entry.unit.append((pending, (owner, entry.id, holder, None)))
+        return entry
+
+    def pend(self, stanza: Stanza, user: JID, expire: int | None = None) -> Entry:
+        """Notes that a message waits for a user (bare JID).
+
         :param expire: when it is no longer wanted, in microseconds since 1970.
         :raises StanzaError: as :meth:`enter`.
         """
-        entry = self.enter(stanza, archived=False)
-        entry.unit.append((pending, (self.owner(user), entry.id, holder, expire)))
+        entry = self.enter(stanza)
+        entry.unit.append((pending, (self.owner(user), entry.id, None, expire)))
         return entry
 
-    def settle(self, user: JID, settled: Iterable[tuple[int, bool]]) -> None:
-        """Notes that a user has got messages.
+    def keep(self, entry: Entry, holder: int) -> None:
+        """A message did not reach a session that it was on its way to: it waits again.
 
-        :param settled: the ids, and whether an archive shows the message.
+        Not if it is still on its way to another one.
         """
-        owner = self.owner(user)
-        settled = list(settled)
-        self._writer.remove(pending, [(owner, identifier) for identifier, _ in settled])
-        alone = [identifier for identifier, archived in settled if not archived]
+        self._held.keep(entry.id, holder)
+
+    def on_its_way(self, identifier: int) -> bool:
+        """Whether a session of this node may still acknowledge a message."""
+        return self._held.has(identifier)
+
+    def settle(self, user: JID, entries: Iterable[Entry]) -> None:
+        """Notes that a user has got messages."""
+        rest = [entry for entry in entries if not self._held.settle(entry.id)]
+        if rest:
+            self._settle(self.owner(user), [(entry.id, entry.shown) for entry in rest])
+
+    def _settle(self, owner: int, settled: list[tuple[int, bool]]) -> None:
+        self._remove([(owner, identifier, shown) for identifier, shown in settled])
+
+    def _remove(self, settled: list[tuple[int, int, bool]]) -> None:
+        self._writer.remove(pending, [(owner, identifier) for owner, identifier, _ in settled])
+        alone = [identifier for _, identifier, shown in settled if not shown]
         if alone:
             self._writer.remove(messages, alone)
 
@@ -182,6 +296,12 @@ class MessageLog:
         """Waits until all that was written so far is on disk."""
         await self._writer.barrier()
 
+    async def indexed(self) -> None:
+        """Waits until the archives' index has all that was written so far."""
+        await self._writer.barrier()
+        if self._unindexed or self._indexing:
+            await self._index()
+
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""
         owner = self.number(user)
@@ -189,10 +309,12 @@ class MessageLog:
             "message_log_pending", lambda c: reading.pending_of(c, owner, after, most)
         )
 
-    async def hold(self, user: JID, ids: list[int], holder: int) -> None:
+    async def take(self, user: JID, ids: list[int], holder: int) -> None:
         """Notes that what waits for a user is on its way to a session."""
         owner = self.number(user)
-        await self._db.run("message_log_hold", lambda c: reading.hold(c, owner, ids, holder))
+        for identifier in ids:
+            self._held.take(identifier, owner, holder)
+        await self._db.run("message_log_take", lambda c: reading.hold(c, owner, ids, holder))
 
     async def pending_count(self, user: JID, most: int) -> int:
         """How many messages wait for a user; ``most`` if there are more."""
@@ -206,17 +328,18 @@ class MessageLog:
         await self.barrier()
         owner = self.number(user)
         keys = await self._db.read("message_log_keys", lambda c: reading.pending_keys(c, owner))
-        self.settle(user, keys)
+        self._settle(owner, keys)
         await self.barrier()
 
     async def drop_expired(self, now: int) -> int:
         """Drops some of what has expired; how many messages those were."""
         found = await self._db.read("message_log_expired", lambda c: reading.expired(c, now))
-        self._writer.remove(pending, [(owner, identifier) for owner, identifier, _ in found])
-        alone = [identifier for _, identifier, archived in found if not archived]
-        if alone:
-            self._writer.remove(messages, alone)
+        self._remove(found)
         return len(found)
+
+
+def _log_failure(failure: Failure) -> None:
+    logger.error("message_log_job_failed", exc_info=failure.value)
 
 
 def marked(stanza: Stanza, user: JID) -> Stanza:

@@ -21,7 +21,7 @@ _PENDING = (
         pending.c.id,
         pending.c.holder,
         pending.c.expire,
-        messages.c.archived,
+        messages.c.flags,
         messages.c.stanza,
     )
     .join_from(pending, messages, pending.c.id == messages.c.id)
@@ -31,12 +31,12 @@ _PENDING = (
 )
 _SOME = select(pending.c.id).where(pending.c.owner == _OWNER).limit(bindparam("most")).subquery()
 _COUNT = select(func.count()).select_from(_SOME)
-_EXPIRED = select(pending.c.owner, pending.c.id, messages.c.archived).join_from(
+_EXPIRED = select(pending.c.owner, pending.c.id, messages.c.flags).join_from(
     pending, messages, pending.c.id == messages.c.id
 )
 _EXPIRED = _EXPIRED.where(pending.c.expire <= bindparam("now")).limit(1000)
 _OF_OWNER = (
-    select(pending.c.id, messages.c.archived)
+    select(pending.c.id, messages.c.flags)
     .join_from(pending, messages, pending.c.id == messages.c.id)
     .where(pending.c.owner == _OWNER)
 )
@@ -53,14 +53,14 @@ class Pending:
 
     :ivar holder: sid of the session that it was sent to, None for none.
     :ivar expire: when it is no longer wanted, in microseconds since 1970, or None.
-    :ivar archived: whether an archive shows it.
+    :ivar shown: whether an archive shows it.
     :ivar stanza: the message as XML.
     """
 
     id: int
     holder: int | None
     expire: int | None
-    archived: bool
+    shown: bool
     stanza: str
 
 
@@ -77,7 +77,7 @@ def secret_and_last(connection: Connection) -> tuple[bytes, int]:
 def pending_of(connection: Connection, owner: int, after: int, most: int) -> list[Pending]:
     """The first messages behind an id that wait for an owner, oldest first."""
     rows = connection.execute(_PENDING, {"owner": owner, "after": after, "most": most})
-    return [Pending(*row) for row in rows]
+    return [Pending(r.id, r.holder, r.expire, r.flags != 0, r.stanza) for r in rows]
 
 
 def hold(connection: Connection, owner: int, ids: list[int], holder: int) -> None:
@@ -92,10 +92,10 @@ def pending_count(connection: Connection, owner: int, most: int) -> int:
 
 def pending_keys(connection: Connection, owner: int) -> list[tuple[int, bool]]:
     """Ids of all that waits for an owner, and whether an archive shows it."""
-    return [(row.id, row.archived) for row in connection.execute(_OF_OWNER, {"owner": owner})]
+    return [(row.id, row.flags != 0) for row in connection.execute(_OF_OWNER, {"owner": owner})]
 
 
 def expired(connection: Connection, now: int) -> list[tuple[int, int, bool]]:
-    """Owner, id and ``archived`` of some messages whose time is over."""
+    """Owner, id and ``shown`` of some messages whose time is over."""
     rows = connection.execute(_EXPIRED, {"now": now})
-    return [(row.owner, row.id, row.archived) for row in rows]
+    return [(row.owner, row.id, row.flags != 0) for row in rows]

@@ -1,24 +1,42 @@
 """Tables of the message log.
 
-A message has one row, whoever keeps it. ``message_archive`` says whose archive shows it,
-``message_pending`` who has not got it yet; both are narrow and in the order of their owner.
+A message has one row, whoever keeps it, and that row is all that is written when a message
+passes. What is sorted by owner follows later, many rows at a time: ``message_archive`` says
+whose archive shows a message (see :mod:`mongoosetw.messagelog.indexing`), ``message_pending``
+who has not got it yet.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, Text
-from sqlalchemy import SmallInteger as Small
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, SmallInteger, String, Table, Text
 
 from mongoosetw.storage.schema import Schema, metadata
+
+IN_SENDERS: Final = 1
+"""Flag of a message that its sender's archive shows."""
+IN_RECIPIENTS: Final = 2
+"""Flag of a message that its recipient's archive shows."""
+
+SETTLED: Final = 1
+"""Kind of position: all messages that the node logged up to it are delivered or pending."""
+INDEXED: Final = 2
+"""Kind of position: ``message_archive`` has all messages that the node logged up to it."""
 
 messages = Table(
     "message_log",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    # In SQLite "INTEGER PRIMARY KEY" is the row's own number: no further index
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("sender", BigInteger, nullable=False),
+    Column("recipient", BigInteger, nullable=False),
+    Column("flags", SmallInteger, nullable=False),
+    Column("holder", BigInteger),
     Column("from_jid", String(3071), nullable=False),
     Column("to_jid", String(3071), nullable=False),
-    Column("archived", Boolean, nullable=False),
     Column("stanza", Text, nullable=False),
 )
-"""``archived``: some archive shows the message, so its row stays when it has been delivered."""
+"""``sender``, ``recipient``: owner numbers of the bare JIDs; ``holder``: sid of the session that
+the message was on its way to, as long as it matters (see ``SETTLED``)."""
 
 archive = Table(
     "message_archive",
@@ -39,7 +57,16 @@ pending = Table(
     Column("expire", BigInteger),
     sqlite_with_rowid=False,
 )
-"""``holder``: the session that has been sent the message; ``expire``: microseconds since 1970."""
+"""``holder``: sid of the session that was sent the message; ``expire``: microseconds since 1970."""
+
+positions = Table(
+    "message_position",
+    metadata,
+    Column("node", SmallInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+)
+"""How far a node has come; of several rows the greatest id counts."""
 
 owners = Table(
     "message_owner",
@@ -52,9 +79,9 @@ owners = Table(
 secret = Table(
     "message_log_secret",
     metadata,
-    Column("one", Small, primary_key=True, autoincrement=False),
+    Column("one", SmallInteger, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
 )
 """The key of the owner numbers, made with the tables."""
 
-SCHEMA = Schema("messagelog", 1, (messages, archive, pending, owners, secret))
+SCHEMA = Schema("messagelog", 1, (messages, archive, pending, positions, owners, secret))

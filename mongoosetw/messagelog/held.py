@@ -1,0 +1,109 @@
+"""Messages on their way to sessions that acknowledge what they get, without a row for each."""
+
+import logging
+from dataclasses import dataclass
+
+from mongoosetw.ids import TimeIDs
+from mongoosetw.messagelog.tables import SETTLED, pending, positions
+from mongoosetw.storage.batch import LogWriter
+from mongoosetw.storage.work import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OnItsWay:
+    """One message: its owner's number, and the sids of the sessions that it goes to."""
+
+    owner: int
+    holders: tuple[int, ...]
+
+
+class Held:
+    """What this node has on its way, by id.
+
+    Most messages are settled within a moment. Those that are not by the next tick but one
+    get a row in ``message_pending``. So everything below the oldest that has no row yet is
+    either delivered or pending; that position is noted at each tick, and after a crash only
+    what lies above it is in doubt.
+
+    :ivar settled: the position that was noted last.
+    """
+
+    def __init__(self, writer: LogWriter, ids: TimeIDs) -> None:
+        self._writer = writer
+        self._ids = ids
+        self._young: dict[int, OnItsWay] = {}
+        self._old: dict[int, OnItsWay] = {}
+        self._written: dict[int, OnItsWay] = {}  # these have a row
+        self.settled = 0
+
+    def add(self, identifier: int, owner: int, holder: int) -> None:
+        """Holds a message for an owner, on its way to a session."""
+        found = self._young.get(identifier)
+        holders = (holder,) if found is None else (*found.holders, holder)
+        self._young[identifier] = OnItsWay(owner, holders)
+
+    def take(self, identifier: int, owner: int, holder: int) -> None:
+        """Holds a message that has a row."""
+        self._written[identifier] = OnItsWay(owner, (holder,))
+
+    def has(self, identifier: int) -> bool:
+        """Whether a message is on its way."""
+        return identifier in self._young or identifier in self._old or identifier in self._written
+
+    def settle(self, identifier: int) -> bool:
+        """The message has arrived; False if it has a row, or is not held here."""
+        if self._young.pop(identifier, None) is not None:
+            return True
+        if self._old.pop(identifier, None) is not None:
+            return True
+        self._written.pop(identifier, None)
+        return False
+
+    def keep(self, identifier: int, holder: int) -> None:
+        """The message has not arrived at a session: unless others get it, it waits."""
+        for held in (self._young, self._old, self._written):
+            found = held.get(identifier)
+            if found is None:
+                continue
+            found.holders = tuple(other for other in found.holders if other != holder)
+            if not found.holders and (held is self._written or self._write({identifier: found})):
+                del held[identifier]
+            return
+
+    def tick(self) -> int:
+        """Gives a row to what has been on its way for long; notes and returns the position."""
+        late, self._old, self._young = self._old, self._young, {}
+        if self._write(late):
+            self._written |= late
+        else:
+            self._old |= late
+        position = min(self._old, default=self._ids.last + 1) - 1
+        if position > self.settled:
+            node = self._ids.node
+            self._writer.remove(positions, [(node, SETTLED, self.settled)])
+            self.settled = position
+            try:
+                self._writer.add([(positions, (node, SETTLED, position))])
+            except DatabaseUnavailable:
+                logger.info("message_log_position_not_noted")  # more is in doubt after a crash
+        return position
+
+    def keep_all(self) -> None:
+        """Gives a row to everything that is on its way; at the end of the process."""
+        self.tick()
+        self.tick()
+
+    def _write(self, held: dict[int, OnItsWay]) -> bool:
+        """Writes rows; False if the writer takes none."""
+        rows = [
+            (pending, (way.owner, identifier, way.holders[0] if way.holders else None, None))
+            for identifier, way in held.items()
+        ]
+        try:
+            if rows:
+                self._writer.add(rows)
+        except DatabaseUnavailable:
+            return False
+        return True
