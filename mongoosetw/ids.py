@@ -55,6 +55,6 @@ def timestamp(identifier: int) -> float:
     return (identifier >> 8) / 1e6
 
 
-def first_at(seconds: float) -> int:
-    """The lowest id that can have been made at a time, in seconds since 1970."""
-    return int(seconds * 1e6) << 8
+def first_at(microseconds: int) -> int:
+    """The lowest id that can have been made at a time, in microseconds since 1970."""
+    return microseconds << 8

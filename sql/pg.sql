@@ -31,10 +31,13 @@ CREATE TABLE domain_settings (
 );
 
 CREATE TABLE message_log (
-	id BIGINT NOT NULL, 
+	id BIGSERIAL NOT NULL, 
+	sender BIGINT NOT NULL, 
+	recipient BIGINT NOT NULL, 
+	flags SMALLINT NOT NULL, 
+	holder BIGINT, 
 	from_jid VARCHAR(3071) NOT NULL, 
 	to_jid VARCHAR(3071) NOT NULL, 
-	archived BOOLEAN NOT NULL, 
 	stanza TEXT NOT NULL, 
 	PRIMARY KEY (id)
 );
@@ -52,6 +55,13 @@ CREATE TABLE message_pending (
 	holder BIGINT, 
 	expire BIGINT, 
 	PRIMARY KEY (owner, id)
+);
+
+CREATE TABLE message_position (
+	node SMALLINT NOT NULL, 
+	kind SMALLINT NOT NULL, 
+	id BIGINT NOT NULL, 
+	PRIMARY KEY (node, kind, id)
 );
 
 CREATE TABLE message_owner (

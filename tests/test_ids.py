@@ -38,8 +38,8 @@ class TimeIDsTests(SynchronousTestCase):
         """An id tells when it was made, and a time which ids came before it."""
         identifier = self.ids.next()
         self.assertAlmostEqual(timestamp(identifier), 1e9, places=5)
-        self.assertLessEqual(first_at(1e9), identifier)
-        self.assertGreater(first_at(1e9 + 1e-3), identifier)
+        self.assertLessEqual(first_at(10**15), identifier)
+        self.assertGreater(first_at(10**15 + 1000), identifier)
 
     def test_node_numbers_are_bounded(self) -> None:
         """A number that would spill into the time is refused."""

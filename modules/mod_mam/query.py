@@ -1,7 +1,7 @@
 """What a client asks of an archive: data form (XEP-0313 §4.1) and page (XEP-0059)."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from twisted.words.xish import domish
@@ -24,6 +24,7 @@ TEXT_FIELDS: Final = (
     "{https://erlang-solutions.com/}full-text-search",
     "{urn:xmpp:fulltext:0}fulltext",
 )
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 HIGHEST: Final = (1 << 63) - 1
 
 
@@ -68,7 +69,7 @@ def parse(element: domish.Element, *, default: int, limit: int, text: bool) -> Q
     if "start" in form:
         after = first_at(_time(form["start"])) - 1
     if "end" in form:
-        before = first_at(_time(form["end"]) + 1e-6)
+        before = first_at(_time(form["end"]) + 1)
     if "after-id" in form:
         anchors.append(_id(form["after-id"]))
         after = max(after, anchors[-1])
@@ -139,15 +140,15 @@ def _form(element: domish.Element, *, text: bool) -> dict[str, list[str]]:
     return fields
 
 
-def _time(values: list[str]) -> float:
-    """A time by XEP-0082, in seconds since 1970."""
+def _time(values: list[str]) -> int:
+    """A time by XEP-0082, in microseconds since 1970."""
     try:
         parsed = datetime.fromisoformat(values[0])
     except ValueError:
         raise StanzaError("bad-request", text=f"not a time: {values[0][:40]}") from None
     if parsed.tzinfo is None:
         raise StanzaError("bad-request", text="a time needs a time zone")
-    return max(parsed.astimezone(UTC).timestamp(), 0.0)
+    return max((parsed - _EPOCH) // timedelta(microseconds=1), 0)
 
 
 def _jid(values: list[str]) -> JID:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from mongoosetw.ids import timestamp
 from mongoosetw.messagelog.log import without_ids
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
@@ -17,7 +17,13 @@ _RESULT = ((ns.MAM, "result"),)
 
 def stamp(identifier: int) -> str:
     """The time in an id, by XEP-0082."""
-    return datetime.fromtimestamp(timestamp(identifier), UTC).isoformat()[:-6] + "Z"
+    seconds, microseconds = divmod(identifier >> 8, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(1024)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def namespaced(xml: str, owner: JID) -> str:

@@ -41,10 +41,10 @@ STANZA_ID = (ns.STANZA_ID, "stanza-id")
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
 _SENDER, _RECIPIENT, _FLAGS, _HOLDER = 1, 2, 3, 4  # columns of message_log
-_TICK = 2.0  # seconds
+_TICK = 1.0  # seconds
 _INDEX_MOST = 2_000
-_INDEX_TICKS = 15
-_SWEEP_TICKS = 5
+_INDEX_TICKS = 30
+_SWEEP_TICKS = 10
 
 
 class Entry:
