@@ -7,8 +7,8 @@ from functools import lru_cache
 from mongoosetw.messagelog.log import without_ids
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.parser import start_tag_end
 from mongoosetw.xmpp.stanza import Stanza, escape
+from mongoosetw.xmpp.tags import start_tag_end
 
 _HEAD = "<result xmlns='urn:xmpp:mam:2'"
 _FORWARDED = "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='"

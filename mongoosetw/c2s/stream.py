@@ -6,7 +6,6 @@ It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection`` 
 
 import logging
 from collections import deque
-from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -14,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from mongoosetw.c2s.binding import bind, is_bind, is_session
-from mongoosetw.c2s.early import unauthenticated_iq, unbound_nonza
+from mongoosetw.c2s.early import early_nonza, require_tls, unauthenticated_iq
 from mongoosetw.c2s.features import offer
 from mongoosetw.c2s.login import Login
+from mongoosetw.c2s.opening import answer_header, write_header
 from mongoosetw.config.shaper import Shaper
 from mongoosetw.hooks.bus import STOP, started
 from mongoosetw.hooks.c2s import (
@@ -31,6 +31,7 @@ from mongoosetw.xmpp.parser import (
     BadAddress,
     Event,
     Nonza,
+    Rest,
     StreamClosed,
     StreamOpened,
     StreamParser,
@@ -69,6 +70,7 @@ class ClientStream:
         "failures",
         "host",
         "listener",
+        "opened",
         "parser",
         "received",
         "secure",
@@ -93,6 +95,7 @@ class ClientStream:
         self.received = 0
         self.failures = 0
         self._offered: tuple[str, ...] = ()
+        self.opened = False
         self._login: Login | None = None
         self._out: list[bytes] = []
         self._queue: deque[Event] | None = None
@@ -149,18 +152,24 @@ class ClientStream:
             self.listener.server.clock.callLater(delay, self._resume)
         if not self.secure and getattr(self.transport, "tls", None) is not None:
             self.secure = True
-        events = self.parser.feed(data)
         if self._waiting:
-            self._enqueue(events)
+            self._enqueue(data)
         else:
-            self._process(events)
+            self._process(self.parser.feed(data))
 
-    def _enqueue(self, events: list[Event]) -> None:
-        """Keeps events until their turn. Only now does reading stop: most clients wait, too."""
-        if events:
-            if self._queue is None:
-                self._queue = deque()
-            self._queue.extend(events)
+    def _enqueue(self, data: bytes) -> None:
+        """Keeps what arrives until its turn; before there is a session unparsed.
+
+        Only now does reading stop: most clients wait, too.
+        """
+        if self._queue is None:
+            self._queue = deque()
+        if self.session is not None:
+            self._queue.extend(self.parser.feed(data))
+        elif self._queue and isinstance(self._queue[-1], Rest):
+            self._queue[-1] = Rest(self._queue[-1].data + data)
+        else:
+            self._queue.append(Rest(data))
         if not self._input_held:
             self._input_held = True
             self._pause()
@@ -222,6 +231,9 @@ class ClientStream:
                 self._bad_address(event)
             elif isinstance(event, StreamClosed):
                 self.close()
+            elif isinstance(event, Rest) and self.state_ is not State.CONNECTED:
+                # What a client says before TLS is worth nothing within TLS (RFC 6120 §5.4.3.3)
+                self._process(self.parser.feed(event.data))
         except StreamError as error:
             self.close(error)
         return None
@@ -279,14 +291,13 @@ class ClientStream:
     def _extension(self, event: Nonza) -> Deferred[Any] | None:
         assert self.host is not None
         if self.session is None:
-            return started(unbound_nonza(self, self.host, event))
+            return started(early_nonza(self, self.host, event))
         if self.host.hooks.fire(UserSendNonza(self.session, event)) is STOP:
             return None
         raise StreamError("unsupported-stanza-type")
 
     def _sasl(self, asked: Input, event: Nonza) -> Deferred[Any] | None:
-        if self.listener.tls_required and not self.secure:
-            raise StreamError("policy-violation", "TLS is required")
+        require_tls(self)
         assert self.host is not None
         if asked is Input.AUTH:
             self._login = Login(self, self.host, self._offered)
@@ -299,20 +310,9 @@ class ClientStream:
 
     def _opened(self, attributes: dict[str, str]) -> None:
         negotiation.check(self.state_, Input.HEADER)
-        server = self.listener.server
-        wanted = attributes.get("to", server.default_domain)
-        host = server.host_for_name(wanted)
-        named = host.domain if host else server.default_domain
-        identifier = _stream_id()
-        lang = server.config.general.language
-        self.write(negotiation.header(named, identifier, lang, attributes.get("from")))
-        if host is None or (self.user is not None and host.domain != self.user.domain):
-            raise StreamError("host-unknown")
-        if not attributes.get("version", "0.9").startswith("1."):
-            raise StreamError("unsupported-version")  # RFC 6120 §4.7.5
-        self.host = host
+        self.host = answer_header(self, attributes)
         self.state_ = State.OPEN if self.user is None else State.BINDING
-        offered = offer(self, host)
+        offered = offer(self, self.host)
         self._offered = offered.mechanisms
         self.write(offered.xml)
 
@@ -327,8 +327,9 @@ class ClientStream:
 
     def _restart(self, state: State) -> None:
         """RFC 6120 §4.3.3: a new stream over the same connection."""
+        self.parser.close()
         self.parser = StreamParser(self.listener.limits)
-        self._queue = None
+        self.opened = False
         self.state_ = state
 
     def authenticated(self, user: JID) -> None:
@@ -438,8 +439,8 @@ class ClientStream:
         """Closes the stream (RFC 6120 §4.4), with an error if there is one (§4.9)."""
         if self.state_ is State.CLOSED:
             return
-        if self.state_ is State.CONNECTED and self.host is None and error is not None:
-            self._open_to_refuse()
+        if error is not None and not self.opened:
+            write_header(self)  # RFC 6120 §4.9.1.1: an error comes within a stream
         if error is not None:
             self.write(negotiation.stream_error(error))
             self._error = error.condition
@@ -451,15 +452,6 @@ class ClientStream:
         self.flush()
         self.transport.loseConnection()
 
-    def _open_to_refuse(self) -> None:
-        """RFC 6120 §4.9.1.1: an error before the header comes after one of our own."""
-        if not self._out:
-            server = self.listener.server
-            lang = server.config.general.language
-            self.write(
-                negotiation.header(server.default_domain, _stream_id(), lang, None)
-            )
-
     def connection_lost(self, reason: str) -> None:
         """The connection is gone."""
         if self.state_ is not State.CLOSED:
@@ -467,6 +459,7 @@ class ClientStream:
 
     def _finish(self, reason: str, *, clean: bool) -> None:
         self.state_ = State.CLOSED
+        self.parser.close()
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
@@ -479,8 +472,3 @@ class ClientStream:
             session.stream = None
             if clean or session.host.hooks.fire(SessionDisconnected(session, reason)) is not STOP:
                 session.end(reason)
-
-
-def _stream_id() -> str:
-    """RFC 6120 §4.7.3: unique, and not to be guessed."""
-    return urandom(10).hex()

@@ -119,9 +119,17 @@ class Reader:
             self.error(path, f"expected {expected(hint, info)}, got {got}")
             return _WRONG
         if info.path and isinstance(found, str) and found:
-            directory = FilePath(self.document.file).absolute().parent
-            return str(directory / FilePath(found).expanduser())
+            return self._file(found, path)
         return found
+
+    def _file(self, name: str, path: Path) -> Any:
+        """A file's absolute path."""
+        try:
+            file = FilePath(name).expanduser()
+        except RuntimeError:
+            self.error(path, f"{name}: there is no such user")
+            return _WRONG
+        return str(FilePath(self.document.file).absolute().parent / file)
 
 
 def fit(hint: Any, value: Any) -> Any:

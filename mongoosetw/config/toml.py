@@ -66,6 +66,8 @@ def read(path: str) -> Document:
         raise ConfigErrors([ConfigError(path, 1, "", message)]) from error
     except UnicodeDecodeError as error:
         raise ConfigErrors([ConfigError(path, 1, "", "expected UTF-8 text")]) from error
+    except ValueError as error:  # a name that no file can have
+        raise ConfigErrors([ConfigError(path, 1, "", f"can't be read: {error}")]) from error
     return parse(text, path)
 
 
@@ -80,6 +82,10 @@ def parse(text: str, file: str = "<string>") -> Document:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigErrors([_syntax_error(error, text, file)]) from error
+    except (ValueError, RecursionError) as error:
+        # Numbers of thousands of digits, nesting of hundreds of levels.
+        message = f"not a configuration: {error}"
+        raise ConfigErrors([ConfigError(file, 1, "", message)]) from error
     index = _LineIndex(text)
     index.document()
     return Document(file, values, index.lines)

@@ -96,6 +96,21 @@ class UnauthenticatedIQ(Hook):
 
 
 @dataclass(slots=True)
+class UnauthenticatedNonza(Hook):
+    """A client that has not authenticated yet sent an element that is no stanza.
+
+    STOP = taken by the handler; otherwise the stream ends with ``not-authorized``. Here is the
+    place of other ways to authenticate, such as XEP-0388.
+    """
+
+    may_wait: ClassVar[bool] = True
+    fails_closed: ClassVar[bool] = True
+    host: "Host"
+    stream: StreamLike
+    nonza: Nonza
+
+
+@dataclass(slots=True)
 class UnboundNonza(Hook):
     """A client that has authenticated but has no session yet sent an element that is no stanza.
 

@@ -44,7 +44,7 @@ class Input(Enum):
 
 _LEGAL: Final = {
     State.CONNECTED: {Input.HEADER, Input.CLOSE},
-    State.OPEN: {Input.STARTTLS, Input.AUTH, Input.IQ, Input.CLOSE},
+    State.OPEN: {Input.STARTTLS, Input.AUTH, Input.IQ, Input.NONZA, Input.CLOSE},
     State.SASL: {Input.RESPONSE, Input.ABORT, Input.CLOSE},
     State.PROVEN: {Input.HEADER, Input.CLOSE},
     State.BINDING: {Input.IQ, Input.NONZA, Input.CLOSE},
@@ -57,6 +57,7 @@ _NONZAS: Final = {
     (ns.SASL, "auth"): Input.AUTH,
     (ns.SASL, "response"): Input.RESPONSE,
     (ns.SASL, "abort"): Input.ABORT,
+    (ns.STREAM, "stream"): Input.HEADER,
 }
 
 
@@ -79,11 +80,12 @@ def check(state: State, received: Input) -> None:
 
 
 def header(domain: str, stream_id: str, lang: str, to: str | None) -> bytes:
-    """The server's stream header (RFC 6120 §4.7)."""
-    addressed = f" to='{escape(to)}'" if to else ""
+    """The server's stream header (RFC 6120 §4.7); without a domain it names no sender."""
+    addressed = f" from='{escape(domain)}'" if domain else ""
+    addressed += f" to='{escape(to)}'" if to else ""
     return (
         f"<?xml version='1.0'?><stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'"
-        f" id='{stream_id}' from='{escape(domain)}'{addressed} version='1.0' xml:lang='{lang}'>"
+        f" id='{stream_id}'{addressed} version='1.0' xml:lang='{lang}'>"
     ).encode()
 
 

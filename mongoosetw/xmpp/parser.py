@@ -6,12 +6,12 @@ the input between. Nothing is built but the names of a stanza's children.
 An expat parser is borrowed from a pool only while a stanza is incomplete. Between stanzas
 every stream with the usual header is in the same parser state, so an idle stream holds no
 parser, and the one that the busy streams share stays in the processor's cache. A parser is
-thrown away after a megabyte: expat keeps every name it has ever seen.
+thrown away after 64 KiB: expat keeps every name it has ever seen, in twenty times its size.
 """
 
-import re
+import codecs
 from dataclasses import dataclass, field
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn
 from xml.parsers import expat
 
 from twisted.words.xish import domish
@@ -19,14 +19,22 @@ from twisted.words.xish import domish
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.jid import JID, InvalidJID
+from mongoosetw.xmpp.rewriting import declarations, self_contained
 from mongoosetw.xmpp.stanza import Name, Stanza
+from mongoosetw.xmpp.tags import tag_end
+from mongoosetw.xmpp.tree import parse_element
 
 _HEADER: Final = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'>".encode()
 _USUAL_NAMESPACES: Final = {None: ns.CLIENT, "stream": ns.STREAM}
-_RETIRE_AFTER: Final = 1 << 20
+_RETIRE_AFTER: Final = 1 << 16
 _POOL_SIZE: Final = 16
+# Error codes of expat.h
+_INVALID_TOKEN: Final = 4
 _UNDEFINED_ENTITY: Final = 11
-_TAG: Final = re.compile(rb"<[^>'\"]*(?:(?:'[^']*'|\"[^\"]*\")[^>'\"]*)*>")
+_LONGEST_CHARACTER: Final = 4
+_STREAM: Final = f"{ns.STREAM} stream"
+_RESTARTING: Final = frozenset({ns.SASL, ns.TLS})
+_utf_8: Final = codecs.getincrementaldecoder("utf-8")
 _KINDS: Final = {f"{ns.CLIENT} {kind}": kind for kind in ("message", "presence", "iq")}
 
 
@@ -73,7 +81,7 @@ class Nonza:
         tags = self.xml.count(b"<")
         if tags > 2 or b"&" in self.xml or b"\r" in self.xml:
             return str(self.element)
-        return self.xml[_tag_end(self.xml, 0) : self.xml.rindex(b"<")].decode() if tags > 1 else ""
+        return self.xml[tag_end(self.xml, 0) : self.xml.rindex(b"<")].decode() if tags > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,17 @@ class StreamClosed:
     """The peer closed its stream (RFC 6120 §4.4)."""
 
 
-Event = StreamOpened | Stanza | Nonza | BadAddress | StreamClosed | StreamError
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What followed an element after which a new stream may begin; not parsed yet.
+
+    It belongs to the stream's parser of the time when the element has been handled.
+    """
+
+    data: bytes
+
+
+Event = StreamOpened | Stanza | Nonza | BadAddress | StreamClosed | StreamError | Rest
 _names: dict[str, Name] = {}
 
 
@@ -150,6 +168,10 @@ class _Expat:
         self.children: list[str] = []
         self.events: list[Event] = []
 
+    def retire(self) -> None:
+        """Frees expat's memory at once: it refers to this object, and this one to it."""
+        del self.parser
+
     def feed(self, data: bytes) -> None:
         """Parses ``data``; appends to ``events``. Raises StreamError."""
         pending = self.fed - self.last_end
@@ -159,11 +181,32 @@ class _Expat:
         try:
             self.parser.Parse(data, False)
         except expat.ExpatError as error:
-            raise _stream_error(error) from None
-        if self.depth <= 1 and self.data[self.last_end - self.offset :].isspace():
-            self.last_end = self.fed  # whitespace keepalive, RFC 6120 §4.6.1
+            raise self._error(error) from None
+        if self.depth <= 1:
+            self._check_gap()
+        elif self.top == _STREAM:
+            self.events.append(StreamOpened({}))  # within a stream: whoever drives it refuses it
         if self.fed - self.last_end > self.limits.stanza:
             raise StreamError("policy-violation", "stanza too large")
+
+    def _check_gap(self) -> None:
+        """Takes whitespace between stanzas (RFC 6120 §4.6.1), refuses text there (§11.7)."""
+        gap = self.data[self.last_end - self.offset :]
+        if gap.isspace():
+            self.last_end = self.fed
+        elif gap and self.depth and gap.lstrip()[:1] != b"<":
+            raise StreamError("bad-format", "text outside of a stanza")
+
+    def _error(self, error: expat.ExpatError) -> StreamError:
+        if error.code == _UNDEFINED_ENTITY:
+            return StreamError("restricted-xml")
+        if error.code == _INVALID_TOKEN:
+            end = self.parser.ErrorByteIndex - self.offset + _LONGEST_CHARACTER
+            try:
+                _utf_8().decode(self.data[:end])
+            except UnicodeDecodeError:
+                return StreamError("unsupported-encoding")  # RFC 6120 §4.9.3.22
+        return StreamError("not-well-formed", expat.ErrorString(error.code))
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         depth = self.depth
@@ -216,7 +259,10 @@ class _Expat:
             raise StreamError("invalid-namespace")  # RFC 6120 §4.8.1
         plain = {_name(key)[1]: value for key, value in attributes.items()}
         index = self.parser.CurrentByteIndex - self.offset
-        self.last_end = self.offset + _tag_end(self.data, index)
+        end = tag_end(self.data, index)
+        if b"\x00" in self.data[:end]:
+            raise StreamError("unsupported-encoding")  # UTF-16, which expat finds out by itself
+        self.last_end = self.offset + end
         self.events.append(StreamOpened(plain))
 
     def _top_level_end(self) -> None:
@@ -231,13 +277,13 @@ class _Expat:
         if self.content >= 0 and self.children:
             content = self._content_start(raw, self.content - offset - start)
         else:
-            content = content_end - start if content_end == end else _tag_end(raw, 0)
+            content = content_end - start if content_end == end else tag_end(raw, 0)
         self._emit(raw, (content, content_end - start))
 
     def _content_start(self, raw: bytes, first_child: int) -> int:
         """Where the start tag ends: at the first child, but for text before it."""
         simple = raw[first_child - 1] == 0x3E and raw.count(b">", 0, first_child) == 1
-        return first_child if simple else _tag_end(raw, 0)
+        return first_child if simple else tag_end(raw, 0)
 
     def _ends(self, start: int, index: int) -> tuple[int, int]:
         """Where the element ends, and where its content does.
@@ -246,17 +292,22 @@ class _Expat:
         """
         data = self.data
         if data[index - 2 : index] == b"/>" and (
-            not self.children and _tag_end(data, start) == index
+            not self.children and tag_end(data, start) == index
         ):
             return index, index
         return data.index(b">", index) + 1, index
 
     def _emit(self, raw: bytes, span: tuple[int, int]) -> None:
-        if self.namespaces is not None and self.namespaces != _USUAL_NAMESPACES:
-            raw, span = _self_contained(raw, self.namespaces)
+        own = self.namespaces
+        # A prefix that the stanza's own tag declares would be missing around its content.
+        if (own is not None and own != _USUAL_NAMESPACES) or raw.find(b"xmlns:", 0, span[0]) >= 0:
+            raw, span = self_contained(raw, own or _USUAL_NAMESPACES)
         kind = _KINDS.get(self.top)
         if kind is None:
-            self.events.append(Nonza(_name(self.top), raw, self.attributes))
+            name = _name(self.top)
+            self.events.append(Nonza(name, raw, self.attributes))
+            if name[0] in _RESTARTING and self.last_end < self.fed:
+                raise _Cut
             return
         attributes = self.attributes
         to, from_, bad = None, None, ""
@@ -276,6 +327,10 @@ class _Expat:
             stanza._raw = None  # the address was not in its canonical form: serialise it anew
             stanza._inner = raw[span[0] : span[1]]
         self.events.append(BadAddress(stanza, bad) if bad else stanza)
+
+
+class _Cut(Exception):
+    """Parsing ends here, because what follows may belong to another stream."""
 
 
 _pool: list[_Expat] = []
@@ -301,6 +356,31 @@ def _borrow() -> _Expat:
     core.events.clear()
     core.namespaces = None
     return core
+
+
+def _opened_with(namespaces: dict[str | None, str] | None) -> _Expat:
+    """A parser of a stream that is open, with these namespaces declared in its header."""
+    if namespaces is None or namespaces == _USUAL_NAMESPACES:
+        return _borrow()
+    prefix = next(prefix for prefix, uri in namespaces.items() if uri == ns.STREAM)
+    name = f"{prefix}:stream" if prefix else "stream"
+    core = _Expat()
+    core.feed(f"<{name}{declarations(namespaces)}>".encode())
+    core.events.clear()
+    return core
+
+
+def _renewed(core: _Expat) -> _Expat:
+    """Another parser in the same place, without the names that expat never forgets."""
+    pending = core.fed - core.last_end
+    if core.depth == 0 or 2 * pending > core.fed:
+        return core  # it would cost more than it saves
+    other = _opened_with(core.namespaces)
+    other.limits = core.limits
+    if pending:
+        other.feed(core.data[-pending:])
+    core.retire()
+    return other
 
 
 class StreamParser:
@@ -333,28 +413,51 @@ class StreamParser:
             core = _borrow() if self._opened and self._shared else _Expat()
             core.limits = self.limits
             self._core = core
+        elif core.fed > _RETIRE_AFTER:
+            core = self._core = _renewed(core)
         try:
             core.feed(data)
         except StreamError as error:
-            self._core = None
+            self.close()
             core.events.append(error)
+            return core.events
+        except _Cut:
+            core.events.append(Rest(core.data[core.last_end - core.offset :]))
+            self._note_header(core)
+            self.close()
+            if not self._shared:
+                self._core = _opened_with(core.namespaces)
+                self._core.limits = self.limits
             return core.events
         events, core.events = core.events, []
         if core.last_end == core.fed and core.depth == 1:
             self._release(core, data, events)
         return events
 
+    def close(self) -> None:
+        """Lets go of what is incomplete; nothing may be fed any more."""
+        core, self._core = self._core, None
+        if core is not None:
+            core.retire()
+
     def _release(self, core: _Expat, data: bytes, events: list[Event]) -> None:
         if not self._opened:
-            self._opened = True
-            self._shared = core.namespaces == _USUAL_NAMESPACES
-            if self._shared and core.fed == len(data):
-                _remember_header(data, events)
-        elif self._shared and core.fed < _RETIRE_AFTER and len(_pool) < _POOL_SIZE:
-            core.data = b""
-            _pool.append(core)
-        if self._shared:
+            self._note_header(core)
+            if self._shared:
+                if core.fed == len(data):
+                    _remember_header(data, events)
+                self.close()
+        elif self._shared:
             self._core = None
+            if core.fed < _RETIRE_AFTER and len(_pool) < _POOL_SIZE:
+                core.data = b""
+                _pool.append(core)
+            else:
+                core.retire()
+
+    def _note_header(self, core: _Expat) -> None:
+        self._opened = True
+        self._shared = core.namespaces is None or core.namespaces == _USUAL_NAMESPACES
 
 
 def _restricted(*_: object) -> NoReturn:
@@ -366,78 +469,14 @@ def _xml_declaration(version: str, encoding: str | None, standalone: int) -> Non
         raise StreamError("unsupported-encoding")  # RFC 6120 §11.6
 
 
-def _stream_error(error: expat.ExpatError) -> StreamError:
-    if error.code == _UNDEFINED_ENTITY:
-        return StreamError("restricted-xml")
-    return StreamError("not-well-formed", expat.ErrorString(error.code))
-
-
-def _tag_end(data: bytes, start: int) -> int:
-    """The index behind the tag that begins at ``start``; ``>`` may stand in a value.
-
-    :raises ValueError: there is none.
-    """
-    tag = _TAG.match(data, start)
-    if tag is None:
-        raise ValueError("no tag ends here")
-    return tag.end()
-
-
-def start_tag_end(xml: str) -> int:
-    """The index behind the start tag that ``xml`` begins with, which has to be well-formed."""
-    end = xml.index(">") + 1
-    single, double = xml.count("'", 0, end), xml.count('"', 0, end)
-    if not (single and double) and (single or double) % 2 == 0:
-        return end  # one kind of quotes, all of them closed: not within a value
-    data = xml.encode()
-    return len(data[: _tag_end(data, 0)].decode())
-
-
-def _self_contained(raw: bytes, namespaces: dict[str | None, str]) -> tuple[bytes, tuple[int, int]]:
-    """Rewrites a stanza of a stream whose header declared prefixes of its own."""
-    declarations = "".join(
-        f" xmlns{':' + prefix if prefix else ''}='{uri}'" for prefix, uri in namespaces.items()
-    )
-    element = _build(f"<stream{declarations}>".encode() + raw)
-    uri, element.defaultUri = element.uri, element.uri
-    text = cast(str, element.toXml(defaultUri=uri if uri == ns.CLIENT else None)).encode()
-    end = text.rfind(b"</")
-    return text, (_tag_end(text, 0), end) if end > 0 else (len(text), len(text))
-
-
-def _build(xml: bytes) -> domish.Element:
-    found: list[domish.Element] = []
-    stream = domish.ExpatElementStream()
-    stream.DocumentStartEvent = _ignore
-    stream.ElementEvent = found.append
-    stream.DocumentEndEvent = _ignore
-    try:
-        stream.parse(xml)
-    except domish.ParserError as error:
-        raise ValueError("not well-formed") from error
-    if len(found) != 1:
-        raise ValueError("not one element")
-    return found[0]
-
-
-def _ignore(*_: object) -> None:
-    return None
-
-
-def parse_element(xml: bytes) -> domish.Element:
-    """Reads one element as a tree, in the default namespace ``jabber:client``.
-
-    :raises ValueError: it is not one well-formed element.
-    """
-    return _build(_HEADER + xml)
-
-
 def parse_stanza(xml: bytes) -> Stanza:
     """Reads one whole stanza.
 
     :raises ValueError: it is not one well-formed stanza.
     """
-    events = list(StreamParser().feed(_HEADER + xml))[1:]
+    parser = StreamParser()
+    events = parser.feed(_HEADER + xml)[1:]
+    parser.close()
     if len(events) != 1 or not isinstance(events[0], Stanza):
         raise ValueError(f"not one stanza: {events}")
     return events[0]

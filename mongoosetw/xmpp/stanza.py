@@ -209,7 +209,7 @@ class Stanza:
     def element(self) -> domish.Element:
         """The stanza as a tree, parsed on first use. Read it, do not change it."""
         if self._element is None:
-            from mongoosetw.xmpp.parser import parse_element
+            from mongoosetw.xmpp.tree import parse_element
 
             self._element = parse_element(self.to_bytes())
         return self._element

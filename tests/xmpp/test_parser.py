@@ -1,5 +1,6 @@
 """The stream parser: stanzas as bytes, in any portions, and input of all kinds."""
 
+import tracemalloc
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -8,10 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
+from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.parser import (
     Event,
     Limits,
     Nonza,
+    Rest,
     StreamClosed,
     StreamOpened,
     StreamParser,
@@ -96,6 +99,92 @@ class ParserTests(SynchronousTestCase):
             (stanza,) = parser.feed(b"dy>x</body></message>")
             assert isinstance(stanza, Stanza)
             self.assertEqual((stanza.id, stanza.body), (str(number), "x"))
+
+    def test_prefix_declared_by_the_stanza(self) -> None:
+        """The content of a stanza needs no prefix of the stanza's tag, so it can be copied."""
+        for xml in (
+            b"<message xmlns:x='a:b'><x:y/></message>",
+            b"<c:message xmlns:c='jabber:client'><y xmlns='a:b'/></c:message>",
+        ):
+            (stanza,) = parse(xml)
+            assert isinstance(stanza, Stanza)
+            stanza.stamp(b"<message from='r@d/x'", JID.parse("r@d/x"))
+            for copy in (stanza.to_bytes(), stanza.copy(to=JID.parse("a@b")).to_bytes()):
+                again = Stanza.parse(copy)
+                self.assertEqual(again.children, (("a:b", "y"),))
+                self.assertEqual(str(again.from_), "r@d/x")
+
+    def test_quote_in_a_namespace_of_the_header(self) -> None:
+        """A namespace with a quote is kept as it is, wherever it is declared."""
+        header = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}' xmlns:q=\"'\">"
+        stanza = StreamParser().feed(header.encode() + b"<message><q:x/></message>")[1]
+        assert isinstance(stanza, Stanza)
+        self.assertEqual(Stanza.parse(stanza.to_bytes()).children, (("'", "x"),))
+
+    def test_text_is_refused_at_once(self) -> None:
+        """Text between stanzas is an error as soon as it is there."""
+        for text in (b"x", b" x", b"&amp;", b"<![CDATA[x]]><a/>"):
+            self.assert_error(text, "bad-format")
+
+    def test_header_within_a_stream(self) -> None:
+        """A second header is reported when its tag is complete, not when it ends."""
+        self.assertEqual(parse(HEADER), [StreamOpened({})])
+
+    def test_encoding(self) -> None:
+        """Bytes that are no UTF-8 are told from XML that is not well-formed."""
+        latin = "<ä/>".encode("latin-1")
+        for bad in (b"<a>\xff</a>", b"<a>\xc3(</a>", b"<a b='\xed\xa0\x80'/>", latin):
+            self.assert_error(bad, "unsupported-encoding")
+        for bad in (b"<a>\x00</a>", b"<a b='\x01'/>", b"<a><\xc3\x97/></a>"):
+            self.assert_error(bad, "not-well-formed")
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+            error = StreamParser().feed(HEADER.decode().encode(encoding))[-1]
+            assert isinstance(error, StreamError)
+            self.assertEqual(error.condition, "unsupported-encoding")
+
+    def assert_error(self, xml: bytes, condition: str) -> None:
+        """Asserts that an input is refused."""
+        error = parse(xml)[-1]
+        assert isinstance(error, StreamError), xml
+        self.assertEqual(error.condition, condition, xml)
+
+    def test_many_tag_ends_in_a_value(self) -> None:
+        """A value of many ``>`` is read in a time that is linear in its length."""
+        value = b">" * 250_000
+        for xml in (b"<message id='%b'/>", b"<message id='%b'><b/></message>"):
+            (stanza,) = parse(xml % value)
+            assert isinstance(stanza, Stanza)
+            self.assertEqual(len(stanza.id), len(value))
+
+    def test_element_after_which_a_stream_may_begin(self) -> None:
+        """What follows an element of SASL or STARTTLS is handed back unparsed."""
+        header = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}' xmlns:q='q'>"
+        for first in (HEADER, header.encode()):
+            parser = StreamParser()
+            auth = b"<auth xmlns='%b'/>" % ns.SASL.encode()
+            _, nonza, rest = parser.feed(first + auth + b"<?xml version='1.0'?><a")
+            assert isinstance(nonza, Nonza)
+            self.assertEqual(rest, Rest(b"<?xml version='1.0'?><a"))
+            (stanza,) = parser.feed(b"<message><body/></message>")
+            assert isinstance(stanza, Stanza)
+
+    def test_names_are_forgotten(self) -> None:
+        """Names that a client makes up do not fill the memory, however it cuts what it sends."""
+        header = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}' xmlns:q='q'>"
+        for first, cut in ((HEADER, 1), (header.encode(), 0)):
+            parser = StreamParser()
+            parser.feed(first)
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            before, left = tracemalloc.get_traced_memory()[0], b""
+            for n in range(120):
+                names = "".join(f"<a{n}-{i} b{n}-{i}=''/>" for i in range(300))
+                data = left + f"<message>{names}</message>".encode()
+                left = data[len(data) - cut :]
+                self.assertEqual(len(parser.feed(data[: len(data) - cut])), 1 - cut if not n else 1)
+            grown = tracemalloc.get_traced_memory()[0] - before
+            tracemalloc.stop()
+            self.assertLess(grown, 4_000_000)
 
     @settings(max_examples=60, deadline=None)
     @given(TEXT, TEXT, st.lists(st.integers(0, 200), max_size=8))
