@@ -1,6 +1,7 @@
 # make run    start the server on its embedded default (domain localhost, SQLite)
 # make test   run all tests
 # make check  lint and types
+# make crash  kill servers and databases under load, 200 times each
 # make docs   write the reference pages and sql/ from the declarations
 # make bench  measure beside Prosody and ejabberd (benchmarks/README.md)
 # make bench-memory  watch memory over ten minutes of logins and logouts
@@ -12,7 +13,7 @@ BIN    := $(VENV)/bin
 SOURCES := mongoosetw modules tests benchmarks examples twisted/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs bench bench-memory format clean
+.PHONY: help run test check docs bench bench-memory format clean crash
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -61,6 +62,10 @@ bench-memory: $(VENV)/.run
 docs: $(VENV)/.test
 	$(BIN)/python -m mongoosetw.docs
 	$(BIN)/python -m tests.test_sql
+
+# The long form of what the tests do with a few kills.
+crash: $(VENV)/.test
+	CRASH_KILLS=$${CRASH_KILLS:-200} $(BIN)/python -m twisted.trial tests.integration.crash
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -1,0 +1,1 @@
+"""Kills servers and databases under load, and proves that nothing acknowledged is lost."""
