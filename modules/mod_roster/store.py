@@ -1,6 +1,7 @@
 """Roster items and where they are kept: MongooseIM's tables, with one column more."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import (
     Boolean,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 
 from modules.mod_roster.rules import NONE, State
 from mongoosetw.storage.database import Database
+from mongoosetw.storage.lookup import Lookup, by_domain
 from mongoosetw.storage.schema import Schema, metadata
 from mongoosetw.xmpp.jid import JID
 
@@ -66,15 +68,25 @@ _OF_USER = [
     [table.c.server == bindparam("k_server"), table.c.username == bindparam("k_username")]
     for table in (rosterusers, rostergroups)
 ]
+_OF_USERS = [
+    [
+        table.c.server == bindparam("k_server"),
+        table.c.username.in_(bindparam("k_usernames", expanding=True)),
+    ]
+    for table in (rosterusers, rostergroups)
+]
 _LOAD = select(
+    rosterusers.c.username,
     rosterusers.c.jid,
     rosterusers.c.nick,
     rosterusers.c.subscription,
     rosterusers.c.ask,
     rosterusers.c.approved,
     rosterusers.c.listed,
-).where(*_OF_USER[0])
-_LOAD_GROUPS = select(rostergroups.c.jid, rostergroups.c.grp).where(*_OF_USER[1])
+).where(*_OF_USERS[0])
+_LOAD_GROUPS = select(rostergroups.c.username, rostergroups.c.jid, rostergroups.c.grp).where(
+    *_OF_USERS[1]
+)
 _JID = bindparam("k_jid", type_=String)
 _REMOVE = delete(rosterusers).where(*_OF_USER[0], rosterusers.c.jid == _JID)
 _REMOVE_GROUPS = delete(rostergroups).where(*_OF_USER[1], rostergroups.c.jid == _JID)
@@ -88,8 +100,27 @@ _LETTERS = {"both": "B", "to": "T", "from": "F", "none": "N"}
 _ASKS = {(False, False): "N", (True, False): "O", (False, True): "I", (True, True): "B"}
 
 
+@cache
 def _state(subscription: str, ask: str, approved: bool) -> State:
     return State(subscription in "BT", subscription in "BF", ask in "OB", ask in "IB", approved)
+
+
+Rows = tuple[list[tuple[str, str, str, str, bool, bool]], dict[str, list[str]]]
+"""A roster as it is stored: its items, and the groups by the item's JID."""
+
+
+def _load(connection: Connection, users: list[JID]) -> dict[JID, Rows]:
+    found: dict[JID, Rows] = {}
+    for domain, names in by_domain(users).items():
+        key = {"k_server": domain, "k_usernames": list(names)}
+        for name, *item in connection.execute(_LOAD, key):
+            found.setdefault(names[name], ([], {}))[0].append(tuple(item))
+    if found:  # only items have groups
+        for domain, names in by_domain(found).items():
+            key = {"k_server": domain, "k_usernames": list(names)}
+            for name, jid, group in connection.execute(_LOAD_GROUPS, key):
+                found[names[name]][1].setdefault(jid, []).append(group)
+    return found
 
 
 class RosterStore:
@@ -97,26 +128,20 @@ class RosterStore:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._rosters = Lookup(db, "roster_load", _load)
 
     async def load(self, user: JID) -> dict[JID, Item]:
         """All items of a user, with requests that wait for an answer."""
-        key = _user_key(user)
-
-        def work(connection: Connection) -> tuple[list[tuple[object, ...]], list[tuple[str, str]]]:
-            rows = [tuple(row) for row in connection.execute(_LOAD, key)]
-            groups = [(row.jid, row.grp) for row in connection.execute(_LOAD_GROUPS, key)]
-            return rows, groups
-
-        rows, pairs = await self._db.read("roster_load", work)
-        groups: dict[str, list[str]] = {}
-        for address, group in pairs:
-            groups.setdefault(address, []).append(group)
+        found = await self._rosters.get(user)
+        if found is None:
+            return {}
+        rows, groups = found
         items = {}
         for jid, nick, subscription, ask, approved, listed in rows:
-            contact = JID.parse(str(jid))
-            state = _state(str(subscription), str(ask), bool(approved))
-            of_item = tuple(sorted(groups.get(str(jid), ())))
-            items[contact] = Item(contact, str(nick), of_item, state, bool(listed))
+            contact = JID.parse(jid)
+            state = _state(subscription, ask, bool(approved))
+            of_item = tuple(sorted(groups.get(jid, ())))
+            items[contact] = Item(contact, nick, of_item, state, bool(listed))
         return items
 
     async def save(self, user: JID, item: Item) -> None:

@@ -30,6 +30,7 @@ from mongoosetw.auth.stored import (
     run_in_thread_pool,
 )
 from mongoosetw.storage.database import Database
+from mongoosetw.storage.lookup import Lookup, by_domain
 from mongoosetw.storage.schema import Schema, metadata
 from mongoosetw.xmpp.jid import JID
 
@@ -48,7 +49,9 @@ users: Final = Table(
 SCHEMA: Final = Schema(owner="auth", version=1, tables=(users,))
 
 _ONE = (users.c.server == bindparam("s"), users.c.username == bindparam("u"))
-_LOAD: Final = select(users.c.password, users.c.pass_details).where(*_ONE)
+_LOAD: Final = select(users.c.username, users.c.password, users.c.pass_details).where(
+    _ONE[0], users.c.username.in_(bindparam("us", expanding=True))
+)
 _CREATE: Final = insert(users)
 _NEW: Final[dict[str, BindParameter[str]]] = {
     "password": bindparam("new_password"),
@@ -87,15 +90,11 @@ class RdbmsBackend(StoredBackend):
     ) -> None:
         super().__init__(policy, cache, run_in_thread)
         self._db = db
+        self._rows = Lookup(db, "auth_load", _load)
 
     async def load(self, user: JID) -> Secret | None:
         """The account's row."""
-
-        def work(connection: Connection) -> Secret | None:
-            row = connection.execute(_LOAD, _key(user)).first()
-            return None if row is None else Secret(row.password, row.pass_details)
-
-        return await self._db.read("auth_load", work)
+        return await self._rows.get(user)
 
     async def create(self, user: JID, secret: Secret) -> None:
         """Add a row; raises AccountExists."""
@@ -153,6 +152,14 @@ class RdbmsBackend(StoredBackend):
             return int(connection.execute(_COUNT_DOMAIN, {"s": domain}).scalar_one())
 
         return await self._db.read("auth_count", work)
+
+
+def _load(connection: Connection, users: list[JID]) -> dict[JID, Secret]:
+    found = {}
+    for domain, names in by_domain(users).items():
+        rows = connection.execute(_LOAD, {"s": domain, "us": list(names)})
+        found.update({names[name]: Secret(*secret) for name, *secret in rows})
+    return found
 
 
 def _key(user: JID) -> dict[str, str | None]:

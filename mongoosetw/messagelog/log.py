@@ -24,6 +24,7 @@ from mongoosetw.messagelog.tables import (
 )
 from mongoosetw.storage.batch import Batch, LogWriter
 from mongoosetw.storage.bulk import Row
+from mongoosetw.storage.lookup import Lookup
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -89,6 +90,7 @@ class MessageLog:
         self._owners: dict[JID, int] = {}
         tables = (messages, archive, pending, positions)
         self._writer = LogWriter(server.db, server.clock, "message_log", tables, limit=_LIMIT)
+        self._waiting = Lookup(server.db, "message_log_waiting", reading.waiting)
         # By itself: that an owner is known already must not disturb the messages' commits
         self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
         self._held = Held(self._writer, self._ids)
@@ -305,6 +307,9 @@ class MessageLog:
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""
         owner = self.number(user)
+        # For most users who come online nothing waits: that is found out for many at a time
+        if after == 0 and not await self._waiting.get(owner):
+            return []
         return await self._db.read(
             "message_log_pending", lambda c: reading.pending_of(c, owner, after, most)
         )

@@ -29,6 +29,11 @@ _PENDING = (
     .order_by(pending.c.id)
     .limit(bindparam("most"))
 )
+_WAITING = (
+    select(pending.c.owner)
+    .where(pending.c.owner.in_(bindparam("owners", expanding=True)))
+    .distinct()
+)
 _SOME = select(pending.c.id).where(pending.c.owner == _OWNER).limit(bindparam("most")).subquery()
 _COUNT = select(func.count()).select_from(_SOME)
 _EXPIRED = select(pending.c.owner, pending.c.id, messages.c.flags).join_from(
@@ -78,6 +83,11 @@ def pending_of(connection: Connection, owner: int, after: int, most: int) -> lis
     """The first messages behind an id that wait for an owner, oldest first."""
     rows = connection.execute(_PENDING, {"owner": owner, "after": after, "most": most})
     return [Pending(r.id, r.holder, r.expire, r.flags != 0, r.stanza) for r in rows]
+
+
+def waiting(connection: Connection, owners: list[int]) -> dict[int, bool]:
+    """Those of some owners for whom anything waits."""
+    return dict.fromkeys(connection.execute(_WAITING, {"owners": owners}).scalars(), True)
 
 
 def hold(connection: Connection, owner: int, ids: list[int], holder: int) -> None:
