@@ -35,6 +35,7 @@ _SEND: dict[str, Any] = {
     "presence": UserSendPresence,
     "iq": UserSendIQ,
 }
+_NO_FLAGS: frozenset[str] = frozenset()  # shared: each call makes another one
 
 
 class Session:
@@ -52,7 +53,7 @@ class Session:
     """
 
     __slots__ = (
-        "_heads",
+        "_message_head",
         "_state",
         "address",
         "bare",
@@ -75,7 +76,7 @@ class Session:
         self.stream: ClientStream | None = stream
         self.host = host
         self.sid = host.server.ids.next()
-        self.flags: frozenset[str] = frozenset()
+        self.flags = _NO_FLAGS
         self.jid = jid
         self.bare = jid.bare
         self.presence: Stanza | None = None
@@ -84,7 +85,7 @@ class Session:
         self.secure = stream.secure
         self.address = stream.address
         self.opened_at = self.last_activity = host.server.clock.seconds()
-        self._heads: dict[str, bytes] | None = None
+        self._message_head: bytes | None = None
         self.ledger: Ledger | None = None
         self.inactive = False
 
@@ -268,13 +269,16 @@ class Session:
             self.host.hooks.fire(SessionClosed(self, reason))
 
     def _head(self, kind: str) -> bytes:
-        if self._heads is None:
-            self._heads = _heads_of(self.jid)
-        return self._heads[kind]
+        """The beginning of a start tag; kept for messages, of which a client sends many."""
+        if kind != "message":
+            return _head_of(kind, self.jid)
+        if self._message_head is None:
+            self._message_head = _head_of(kind, self.jid)
+        return self._message_head
 
     def hibernate(self) -> None:
         """Drops what can be made again; for sessions that have been silent for long."""
-        self._heads = None
+        self._message_head = None
 
 
 def _released(result: Any, receipt: Receipt) -> Any:
@@ -282,9 +286,8 @@ def _released(result: Any, receipt: Receipt) -> Any:
     return result
 
 
-def _heads_of(jid: JID) -> dict[str, bytes]:
-    sender = escape(str(jid))
-    return {kind: f"<{kind} from='{sender}'".encode() for kind in _SEND}
+def _head_of(kind: str, jid: JID) -> bytes:
+    return f"<{kind} from='{escape(str(jid))}'".encode()
 
 
 def _check_iq(stanza: Stanza) -> None:

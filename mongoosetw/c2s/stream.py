@@ -97,7 +97,7 @@ class ClientStream:
         self._offered: tuple[str, ...] = ()
         self.opened = False
         self._login: Login | None = None
-        self._out: list[bytes] = []
+        self._out: list[bytes] | None = None
         self._queue: deque[Event] | None = None
         self._waiting = False
         self._input_held = False
@@ -378,17 +378,19 @@ class ClientStream:
         """Queues bytes; they leave at the end of the turn, joined with others."""
         if self.state_ is State.CLOSED:
             return
-        if not self._out:
+        if self._out is None:
+            self._out = [data]
             self.listener.server.flusher.add(self)
-        self._out.append(data)
+        else:
+            self._out.append(data)
         if self._congested:
             self._hold_back()
 
     def flush(self) -> None:
         """Writes what is queued."""
         out = self._out
-        if out:
-            self._out = []
+        if out is not None:
+            self._out = None
             self.transport.write_now(out[0] if len(out) == 1 else b"".join(out))
 
     def _hold_back(self) -> None:
