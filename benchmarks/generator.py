@@ -41,8 +41,17 @@ class Generator:
         self._program = program
         self.keys = keys
 
-    def run(self, scenario: Sequence[str], port: int, pid: int | None = None) -> Report:
-        """Runs one scenario with its arguments, and counts the processes below ``pid``.
+    def run(
+        self,
+        scenario: Sequence[str],
+        port: int,
+        pid: int | None = None,
+        beside: int | None = None,
+    ) -> Report:
+        """Runs one scenario with its arguments.
+
+        :param pid: of the server, whose processor time and memory are measured.
+        :param beside: a process whose time is counted apart, as a database's.
 
         :raises LoadFailed: nobody could log in, or the server or the generator is gone.
         """
@@ -51,6 +60,8 @@ class Generator:
         command += ["--max-time", str(_LONGEST_RUN), "--json", "-", *arguments]
         if pid is not None:
             command += ["--pid", str(pid)]
+        if beside is not None:
+            command += ["--beside", str(beside)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_LONGEST_RUN + 60, check=False
         )

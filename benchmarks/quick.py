@@ -21,12 +21,12 @@ from benchmarks.compare import BUILD, terminated
 from benchmarks.generator import Generator, LoadFailed, Report
 from benchmarks.report import number
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import MongooseTW, ServerFailed
+from benchmarks.servers import MongooseTW, MongooseTWPostgreSQL, Server, ServerFailed
 
 _SHOWN = ("logins_per_s", "logins_per_cpu_s", "deliveries_per_s", "deliveries_per_cpu_s",
           "queries_per_s", "queries_per_cpu_s", "lat_p50_ms", "lat_p99_ms", "ack_p99_ms",
           "bytes_per_conn_up", "bytes_per_conn_held", "lost", "gaps", "backward", "failed",
-          "server_cores", "gen_cores", "other_cores")  # fmt: skip
+          "server_cores", "beside_cores", "gen_cores", "other_cores")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -46,12 +46,10 @@ def profiled(pid: int, output: Path | None) -> Iterator[None]:
 
 
 def measure(
-    scenario: Scenario, seconds: float, folder: Path, profile: Path | None
+    server: Server, scenario: Scenario, seconds: float, profile: Path | None
 ) -> Report:
     """Makes the accounts and runs the scenario once, all on one process."""
-    pem = certificate.make(folder / "certificate.pem")
-    server = MongooseTW(folder, pem, archive=scenario.group == "archive")
-    load = Generator(generator.build(BUILD), folder / "keys")
+    load = Generator(generator.build(BUILD), server.folder / "keys")
     users = str(scenario.users)
     with server.running():
         load.run(["register", "-n", users], server.port)
@@ -59,7 +57,20 @@ def measure(
         if scenario.name == "presence":
             load.run(scenarios.rosters(), server.port)
         with profiled(server.pid, profile):
-            return load.run(scenario.arguments(seconds), server.port, server.pid)
+            arguments = scenario.arguments(seconds)
+            return load.run(arguments, server.port, server.pid, server.beside)
+
+
+def run(
+    kind: type[Server], scenario: Scenario, seconds: float, profile: Path | None
+) -> Report:
+    """Measures in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="mongoosetw-bench-") as name:
+        folder = Path(name)
+        pem = certificate.make(folder / "certificate.pem")
+        server = kind(folder, pem, archive=scenario.group == "archive")
+        with contextlib.closing(server):
+            return measure(server, scenario, seconds, profile)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,15 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("scenario", nargs="?", default="chat-sat", choices=SCENARIOS)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--postgresql", action="store_true", help="instead of SQLite")
     parser.add_argument("--profile", type=Path, metavar="FILE.svg")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, terminated)
     machine.raise_file_limit()
     scenario = SCENARIOS[options.scenario]
+    kind = MongooseTWPostgreSQL if options.postgresql else MongooseTW
     try:
-        machine.require(generator.PACKAGES)
-        with tempfile.TemporaryDirectory(prefix="mongoosetw-bench-") as folder:
-            report = measure(scenario, options.seconds, Path(folder), options.profile)
+        machine.require([*generator.PACKAGES, *kind.packages])
+        report = run(kind, scenario, options.seconds, options.profile)
     except (
         FileNotFoundError, machine.MissingPackages, ServerFailed, LoadFailed,
         subprocess.CalledProcessError,

@@ -100,7 +100,7 @@ def comparison(
 def _judged(scenario: Scenario, medians: Mapping[str, float | None]) -> tuple[str, str, str]:
     """The ratio to the better peer, the target, whether it is reached."""
     measure, ours = scenario.measure, medians.get(OURS)
-    peers = [value for name, value in medians.items() if name != OURS and value]
+    peers = [value for name, value in medians.items() if not name.startswith(OURS) and value]
     ratio = ours / measure.better(peers) if peers and ours is not None else None
     shown = "" if ratio is None else f"{ratio:.2f} ×"
     sign = "≥" if measure.per_second else "≤"
@@ -120,7 +120,7 @@ def _yes(reached: bool) -> str:
 def details(results: Results, scenarios: Iterable[Scenario], servers: Sequence[str]) -> str:
     """Everything worth knowing of each scenario on each server."""
     head = ["scenario", "server", "per s", "per CPU-s", "p50 ms", "p99 ms", "server cores",
-            "generator cores", "other cores", "lost", "runs"]  # fmt: skip
+            "database cores", "generator cores", "other cores", "lost", "runs"]  # fmt: skip
     rows = [
         _detail(results, scenario, server)
         for scenario in scenarios
@@ -138,7 +138,7 @@ def _detail(results: Results, scenario: Scenario, server: str) -> list[str]:
 
     rates = [median(f"{prefix}_per_s"), median(f"{prefix}_per_cpu_s")] if prefix else ["", ""]
     times = [median(f"{latency}_p50_ms"), median(f"{latency}_p99_ms")] if prefix else ["", ""]
-    cores = [median("server_cores"), median("gen_cores"), median("other_cores")]
+    cores = [median(f"{whose}_cores") for whose in ("server", "beside", "gen", "other")]
     lost = results.total(scenario.name, server, ("lost", "gaps", "backward", "failed"))
     runs = results.of(scenario.name, server)
     disturbed = " (disturbed)" if runs[0].disturbed else ""

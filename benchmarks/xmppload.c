@@ -42,7 +42,7 @@ enum { PH_WAIT, PH_LOGIN, PH_PREP, PH_RUN, PH_DRAIN, PH_LOGOUT };
 
 static struct {
     int scen, port, users, first, conc, procs, tls, session, sm, smreq, presence, roster, bare, body, window,
-        rooms, occ, senders, friends, preloaded, nodecl, fill, mammax, nocoalesce, poisson, verbose, npid, pids[64], maxtime;
+        rooms, occ, senders, friends, preloaded, nodecl, fill, mammax, nocoalesce, poisson, verbose, npid, pids[64], nbes, bes[64], maxtime;
     double secs, warm, drain, rate, hold;
     const char *host, *domain, *userfmt, *passfmt, *resource, *muc, *label, *json, *mech, *cache;
 } o = { .port = 5222, .users = 100, .first = 1, .conc = 32, .procs = 1, .presence = 1, .body = 64, .window = 4,
@@ -572,11 +572,11 @@ static double busy(double *steal) { /* CPU seconds of the whole machine spent no
     double hz = sysconf(_SC_CLK_TCK); *steal = v[7] / hz; return (v[0] + v[1] + v[2] + v[5] + v[6]) / hz;
 }
 static int wpid[MAXP];
-struct snap { u64 t, recv, sent, units, results; struct usage srv, gen; double busy, steal; };
+struct snap { u64 t, recv, sent, units, results; struct usage srv, bes, gen; double busy, steal; };
 static struct snap snap(void) {
     struct snap s = { .t = mono() };
     for (int i = 0; i < o.procs; i++) { struct wstat *w = &sh->w[i]; s.recv += w->recv; s.sent += w->sent; s.units += w->units; s.results += w->results; }
-    s.srv = tree(o.pids, o.npid, 0); s.gen = tree(wpid, o.procs, 0); s.busy = busy(&s.steal); return s;
+    s.srv = tree(o.pids, o.npid, 0); s.bes = tree(o.bes, o.nbes, 0); s.gen = tree(wpid, o.procs, 0); s.busy = busy(&s.steal); return s;
 }
 static u64 total(size_t off) { u64 t = 0; for (int i = 0; i < o.procs; i++) t += *(_Atomic u64 *)((char *)&sh->w[i] + off); return t; }
 #define SUM(f) total(offsetof(struct wstat, f))
@@ -607,11 +607,12 @@ static void lat(const char *k, const struct hist *h) {
     snprintf(b, sizeof b, "%s_max_ms", k); num(b, h->max / 1e6, 3);
 }
 static void usage_report(const struct snap *a, const struct snap *b, double ops, const char *what) {
-    double t = (b->t - a->t) / 1e9, s = b->srv.cpu - a->srv.cpu, g = b->gen.cpu - a->gen.cpu, all = b->busy - a->busy; char k[64];
+    double t = (b->t - a->t) / 1e9, s = b->srv.cpu - a->srv.cpu, d = b->bes.cpu - a->bes.cpu, g = b->gen.cpu - a->gen.cpu, all = b->busy - a->busy; char k[64];
     num("seconds", t, 3);
     if (o.npid) { num("server_cpu_s", s, 2); num("server_cores", s / t, 3); snprintf(k, sizeof k, "%s_per_cpu_s", what); num(k, s > 0 ? ops / s : 0, 1); }
+    if (o.nbes) num("beside_cores", d / t, 3);
     num("gen_cores", g / t, 3); num("gen_max_core_share", g / t / o.procs, 3);
-    num("other_cores", (all - s - g) / t, 3); num("steal_cores", (b->steal - a->steal) / t, 3);
+    num("other_cores", (all - s - d - g) / t, 3); num("steal_cores", (b->steal - a->steal) / t, 3);
 }
 static void calibrate(void) { /* how fast this machine is at this moment: a neighbour on the same host shows here and nowhere else */
     u64 t = mono(), x = 1, N = 1 << 20, j; struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -660,6 +661,7 @@ static void help(void) {
 "          --bare address bare JIDs  --no-coalesce one write per stanza  --rooms G (1)  --occupants K (50)  --senders S (all)\n"
 "          --friends F (10, even)  --preloaded  --fill N (100)  --mam-max N (50)  --max-time S (600, hard stop)\n"
 "measure:  --pid P[,P...] server processes: CPU and memory of them and all their descendants\n"
+"          --beside P[,P...] processes whose CPU is counted apart (a database)\n"
 "          --json FILE append one JSON line ('-' for stdout)   --label TEXT   -v progress, -vv every stanza\n"
 "CPU:      server_cores and *_per_cpu_s cover the measured phase only; gen_max_core_share near 1 means that the generator was\n"
 "          the bottleneck; other_cores is everything else on the machine (noise and kernel threads).\n"
@@ -675,7 +677,7 @@ int main(int argc, char **argv) {
         { "secs", 1, 0, 'T' }, { "warm", 1, 0, O + 18 }, { "drain", 1, 0, O + 19 }, { "window", 1, 0, 'W' }, { "body", 1, 0, 'b' }, { "rate", 1, 0, O + 20 },
         { "poisson", 0, 0, O + 21 }, { "bare", 0, 0, O + 22 }, { "no-coalesce", 0, 0, O + 23 }, { "rooms", 1, 0, O + 24 }, { "occupants", 1, 0, O + 25 },
         { "senders", 1, 0, O + 26 }, { "friends", 1, 0, O + 27 }, { "preloaded", 0, 0, O + 28 }, { "fill", 1, 0, O + 29 }, { "mam-max", 1, 0, O + 30 },
-        { "max-time", 1, 0, O + 31 }, { "pid", 1, 0, O + 32 }, { "json", 1, 0, O + 33 }, { "label", 1, 0, O + 34 }, { "no-decl", 0, 0, O + 35 }, { 0, 0, 0, 0 } };
+        { "max-time", 1, 0, O + 31 }, { "pid", 1, 0, O + 32 }, { "json", 1, 0, O + 33 }, { "label", 1, 0, O + 34 }, { "no-decl", 0, 0, O + 35 }, { "beside", 1, 0, O + 36 }, { 0, 0, 0, 0 } };
     int ch;
     while ((ch = getopt_long(argc, argv, "hn:c:p:T:W:b:v", lo, NULL)) != -1) switch (ch) {
         case 'h': help(); break; case 'n': o.users = atoi(optarg); break; case 'c': o.conc = atoi(optarg); break; case 'p': o.procs = atoi(optarg); break;
@@ -690,6 +692,7 @@ int main(int argc, char **argv) {
         case O + 27: o.friends = atoi(optarg) & ~1; break; case O + 28: o.preloaded = 1; break; case O + 29: o.fill = atoi(optarg); break;
         case O + 30: o.mammax = atoi(optarg); break; case O + 31: o.maxtime = atoi(optarg); break;
         case O + 32: for (char *t = strtok(optarg, ", \n"); t && o.npid < 64; t = strtok(NULL, ", \n")) o.pids[o.npid++] = atoi(t); break;
+        case O + 36: for (char *t = strtok(optarg, ", \n"); t && o.nbes < 64; t = strtok(NULL, ", \n")) o.bes[o.nbes++] = atoi(t); break;
         case O + 33: o.json = optarg; break; case O + 34: o.label = optarg; break; case O + 35: o.nodecl = 1; break; default: return 2;
     }
     if (optind != argc - 1) die("give one scenario (see --help)");

@@ -2,12 +2,16 @@
 
 from benchmarks.servers.base import Server, ServerFailed
 from benchmarks.servers.ejabberd import Ejabberd, EjabberdSQLite
-from benchmarks.servers.mongoosetw import MongooseTW
+from benchmarks.servers.mongoosetw import MongooseTW, MongooseTWPostgreSQL
 from benchmarks.servers.prosody import Prosody, ProsodyAsPackaged, ProsodySQLite
 
 SERVERS: dict[str, type[Server]] = {
     kind.name: kind
-    for kind in (MongooseTW, Prosody, ProsodyAsPackaged, ProsodySQLite, Ejabberd, EjabberdSQLite)
-}
+    for kind in (
+        MongooseTW, MongooseTWPostgreSQL,
+        Prosody, ProsodyAsPackaged, ProsodySQLite,
+        Ejabberd, EjabberdSQLite,
+    )
+}  # fmt: skip
 
-__all__ = ["SERVERS", "MongooseTW", "Server", "ServerFailed"]
+__all__ = ["SERVERS", "MongooseTW", "MongooseTWPostgreSQL", "Server", "ServerFailed"]

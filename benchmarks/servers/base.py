@@ -79,6 +79,14 @@ class Server:
     def _kept(self) -> Path:
         return self.folder / "data.kept"
 
+    @property
+    def beside(self) -> int | None:
+        """A process beside it that does a part of its work, such as a database."""
+        return None
+
+    def close(self) -> None:
+        """Ends what runs as long as the measurements last."""
+
     def keep_data(self) -> None:
         """Has every further start begin with the data as they are now."""
         shutil.rmtree(self._kept, ignore_errors=True)
@@ -90,7 +98,7 @@ class Server:
 
         :raises ServerFailed: it does not open its port.
         """
-        self._restore()
+        self.restore_data()
         self.port = machine.free_port()
         config = self._write_config()
         with (self.folder / "output").open("wb") as output:
@@ -109,7 +117,8 @@ class Server:
         finally:
             self._stop()
 
-    def _restore(self) -> None:
+    def restore_data(self) -> None:
+        """Puts the data back as they were kept."""
         if self._kept.exists():
             shutil.rmtree(self.data, ignore_errors=True)
             shutil.copytree(self._kept, self.data)

@@ -6,9 +6,13 @@ import platform
 import ssl
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
+from benchmarks import machine
 from benchmarks.servers.base import Server
+from mongoosetw.testing.postgres import PostgreSQL
 
 ROOT = Path(__file__).resolve().parents[2]
 _ARCHIVE = "[modules.mod_mam]\n[modules.mod_mam.pm]\n"
@@ -55,3 +59,51 @@ class MongooseTW(Server):
         """Twisted's daemon runner in the foreground, from the environment that runs this."""
         twistd = Path(sys.executable).with_name("twistd")
         return [str(twistd), "-n", "--pidfile=", "mongoose", "--config", str(config)]
+
+
+class MongooseTWPostgreSQL(MongooseTW):
+    """mongoosetw on a PostgreSQL of its own, which syncs to the disk as it does by default."""
+
+    name = "mongoosetw-postgresql"
+    title = "mongoosetw, PostgreSQL"
+    groups = ("archive",)
+    packages: ClassVar[tuple[str, ...]] = ("postgresql",)
+
+    @cached_property
+    def _database(self) -> PostgreSQL:
+        database = PostgreSQL(settings="")
+        database.start()
+        database.query("CREATE DATABASE bench")
+        return database
+
+    @classmethod
+    def version(cls) -> str:
+        """The database's; the rest is as above."""
+        return f"PostgreSQL {machine.version('postgresql')}"
+
+    def settings(self) -> dict[str, str]:
+        """The modules, and the database."""
+        lines = self._database.configuration.replace('"postgres"', '"bench"')
+        return {"further": super().settings()["further"] + lines}
+
+    @property
+    def beside(self) -> int:
+        """The database."""
+        lock = Path(self._database.folder, "data", "postmaster.pid")
+        return int(lock.read_text().partition("\n")[0])
+
+    def keep_data(self) -> None:
+        """Copies the database as well."""
+        super().keep_data()
+        self._database.query("CREATE DATABASE kept TEMPLATE bench")
+
+    def restore_data(self) -> None:
+        """Puts the database back as well."""
+        super().restore_data()
+        if self._database.query("SELECT 1 FROM pg_database WHERE datname = 'kept'"):
+            self._database.query("DROP DATABASE bench")
+            self._database.query("CREATE DATABASE bench TEMPLATE kept")
+
+    def close(self) -> None:
+        """Ends the database."""
+        self._database.close()

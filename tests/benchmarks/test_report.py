@@ -72,6 +72,14 @@ class ComparisonTests(SynchronousTestCase):
         """A figure with a limit of its own is judged by that."""
         self.assertEqual(self.judged("archive-ack", mongoosetw=4.0), ["", "≤ 15 ms", "yes"])
 
+    def test_ours_is_no_peer_of_its_own(self) -> None:
+        """Ours on another database is shown, but ours is not compared with it."""
+        scenario = SCENARIOS["archive-sat"]
+        figures = {"mongoosetw": 40.0, "mongoosetw-postgresql": 1000.0, "ejabberd": 10.0}
+        titles = {name: name for name in figures}
+        text = report.comparison(runs(scenario, **figures), [scenario], titles)
+        self.assertEqual(last_cells(text)[-3:], ["4.00 ×", "≥ 4 ×", "yes"])
+
     def test_ours_was_not_measured(self) -> None:
         """Peers alone give no verdict."""
         self.assertEqual(self.judged("chat-sat", prosody=1.0), ["", "≥ 2 ×", ""])
