@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Timeo
 from twisted.internet.interfaces import IDelayedCall
 
 from mongoosetw.auth.accounts import Accounts
+from mongoosetw.auth.guests import watch_guests
 from mongoosetw.auth.methods import build_accounts
 from mongoosetw.config.acl import Access
 from mongoosetw.config.load import HostConfig
@@ -47,7 +48,9 @@ class Host:
         self.hooks = HookBus(self.offers.clear)
         self.sessions = SessionRegistry()
         self.metrics = host_metrics(config.name)
-        self.accounts: Accounts = build_accounts(server, config.auth, self.hooks, self.metrics)
+        self.accounts: Accounts = build_accounts(
+            server, config.auth, self.hooks, self.metrics, lambda user: bool(self.sessions.of(user))
+        )
         self.access: Access = self._access()
         self.modules: dict[str, Module[Any]] = {}
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
@@ -55,6 +58,7 @@ class Host:
         self._last_request = 0
         self._background: set[Deferred[Any]] = set()
         count_events(self.hooks, config.name)
+        watch_guests(self)
 
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""
@@ -66,11 +70,10 @@ class Host:
         hosted = self.server.hosts.__contains__
         return self.server.config.access(self.domain, self.config.name, hosted)
 
-    @property
-    def mechanisms(self) -> list[str]:
-        """The SASL mechanisms that the host's accounts can be proven with."""
+    def mechanisms(self, accounts: Accounts) -> list[str]:
+        """The configured SASL mechanisms that these accounts of the host can be proven with."""
         names = map(wire_name, self.config.auth.sasl_mechanisms)
-        return [name for name in names if self.accounts.supports(name)]
+        return [name for name in names if accounts.supports(name)]
 
     def route(self, stanza: Stanza) -> None:
         """Sends a stanza on its way; errors come back to its ``from``."""

@@ -8,7 +8,7 @@ from modules.mod_last.store_sql import SCHEMA, SQLLastStore
 from mongoosetw.config.options import option
 from mongoosetw.hooks.presence import UnsetPresence
 from mongoosetw.hooks.roster import IsSubscribed
-from mongoosetw.hooks.users import RemoveDomain, RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.module import BARE, DOMAIN, IQ, XEP, Module, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -76,6 +76,7 @@ class Last(Module[LastOptions]):
         self.host.in_background(self.store.put(user, int(time.time()), event.status))
 
     @on(RemoveUser)
+    @on(AnonymousPurge)
     async def forget(self, event: RemoveUser) -> None:
         """An account's activity goes with it."""
         await self.store.remove(event.user.bare)

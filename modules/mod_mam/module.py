@@ -14,7 +14,7 @@ from mongoosetw.hooks.bus import Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, UserSendMessage
 from mongoosetw.hooks.roster import IsSubscribed
 from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket
-from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
 from mongoosetw.messagelog import MessageLog, marked
 from mongoosetw.metrics import Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
@@ -162,6 +162,7 @@ class MAM(Module[MAMOptions]):
         self._prefs.pop(user, None)
 
     @on(RemoveUser)
+    @on(AnonymousPurge)
     async def remove(self, event: RemoveUser) -> Outcome:
         """Forgets what a user wanted archived."""
         await self.store.remove(event.user)

@@ -20,7 +20,7 @@ from mongoosetw.hooks.routing import (
     OfflineMessage,
     UnacknowledgedMessage,
 )
-from mongoosetw.hooks.users import RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
 from mongoosetw.messagelog import Entry, MessageLog, marked
 from mongoosetw.metrics import Counter
 from mongoosetw.module import XEP, Module, every, on
@@ -232,6 +232,7 @@ class Offline(Module[OfflineOptions]):
     # -- the end
 
     @on(RemoveUser)
+    @on(AnonymousPurge)
     async def forget(self, event: RemoveUser) -> None:
         """An account's messages go with it."""
         self._counts.pop(event.user.bare, None)

@@ -16,7 +16,7 @@ from mongoosetw.hooks.c2s import OpenSession, StreamFeatures, UserSendPresence
 from mongoosetw.hooks.presence import UserAvailable
 from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, SubscriptionLists
 from mongoosetw.hooks.routing import FilterLocalPacket
-from mongoosetw.hooks.users import RemoveDomain, RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.host import Host
 from mongoosetw.metrics import Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
@@ -100,6 +100,7 @@ class Roster(Module[RosterOptions]):
         return self.rosters.use(event.user, answer)
 
     @on(RemoveUser)
+    @on(AnonymousPurge)
     async def remove_user(self, event: RemoveUser) -> None:
         """Cancels all subscriptions of a user that is removed, and forgets the roster."""
         async with self.rosters.changing(event.user) as contacts:

@@ -1,7 +1,9 @@
 """The accounts of a host: its authentication methods, asked one after the other."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
+from typing import Self
 
 from mongoosetw.auth.backend import AccountExists, AuthBackend, RegistrationRefused
 from mongoosetw.auth.cache import Missing
@@ -35,14 +37,26 @@ class Accounts:
     ) -> None:
         # Guests last: they may take no name that another method knows.
         self.backends = tuple(sorted(backends, key=lambda backend: backend.guests))
+        self._allowed = self.backends
         self._hooks = hooks
         self._limit = max_users_per_domain
+
+    def limited_to(self, methods: Collection[str]) -> Self:
+        """The same accounts, but only these methods let anybody in."""
+        limited = copy(self)
+        limited._allowed = tuple(b for b in self.backends if b.name in methods)
+        return limited
 
     def supports(self, mechanism: str) -> bool:
         """Whether a login with this SASL mechanism (registered name) can succeed at all."""
         name = mechanism.removesuffix("-PLUS")
         # EXTERNAL needs no password: the certificate is checked elsewhere.
-        return name == "EXTERNAL" or any(name in backend.mechanisms for backend in self.backends)
+        return name == "EXTERNAL" or any(name in backend.mechanisms for backend in self._allowed)
+
+    @property
+    def trusts_certificates(self) -> bool:
+        """Whether every certificate that TLS has let in is believed (method ``pki``)."""
+        return any(backend.name == "pki" for backend in self._allowed)
 
     async def exists(self, user: JID) -> bool:
         """Whether any method knows the account."""
@@ -56,21 +70,25 @@ class Accounts:
 
     async def check_password(self, user: JID, password: str) -> bool:
         """Whether `password` opens the account by any method."""
+        return await self.opened_by(user, password) is not None
+
+    async def opened_by(self, user: JID, password: str) -> AuthBackend | None:
+        """The first method by which `password` opens the account, None if there is none."""
         bare = user.bare
         known = False
         for backend in self.backends:
             if backend.guests and known:
                 break
-            if await backend.check_password(bare, password):
-                return True
+            if backend in self._allowed and await backend.check_password(bare, password):
+                return backend
             known = known or await backend.exists(bare)
         logger.info("password_rejected user=%s", bare)
-        return False
+        return None
 
     async def scram_keys(self, user: JID, hash_name: str) -> ScramKeys | None:
         """The account's SCRAM keys for ``"sha256"`` or the like, from the first method with any."""
         bare = user.bare
-        for backend in self.backends:
+        for backend in self._allowed:
             keys = await backend.scram_keys(bare, hash_name)
             if keys is not None:
                 return keys
@@ -79,7 +97,7 @@ class Accounts:
     def remembered_keys(self, user: JID, hash_name: str) -> ScramKeys | Missing | None:
         """What :meth:`scram_keys` would answer, if that is known at once; else MISSING."""
         bare = user.bare
-        for backend in self.backends:
+        for backend in self._allowed:
             keys = backend.remembered_keys(bare, hash_name)
             if keys is not None:
                 return keys

@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import Any
 
 from mongoosetw.auth.accounts import Accounts
+from mongoosetw.auth.backend import AuthBackend
 from mongoosetw.auth.keys import Password
 from mongoosetw.server_metrics import HostMetrics
 from mongoosetw.xmpp.jid import JID
@@ -23,12 +24,12 @@ class CountedAccounts(Accounts):
         self._metrics.existence_checks.inc()
         return await super().exists(user)
 
-    async def check_password(self, user: JID, password: str) -> bool:
-        """Whether `password` opens the account by any method."""
+    async def opened_by(self, user: JID, password: str) -> AuthBackend | None:
+        """The first method by which `password` opens the account, None if there is none."""
         started = perf_counter()
         self._metrics.password_checks.inc()
         try:
-            return await super().check_password(user, password)
+            return await super().opened_by(user, password)
         finally:
             self._metrics.password_check_time.observe(perf_counter() - started)
 

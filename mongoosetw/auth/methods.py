@@ -1,5 +1,6 @@
 """Builds a host's accounts from its configuration."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mongoosetw.auth.accounts import Accounts
@@ -8,33 +9,42 @@ from mongoosetw.auth.backend import AuthBackend
 from mongoosetw.auth.counted import CountedAccounts
 from mongoosetw.auth.dummy import DummyBackend
 from mongoosetw.auth.keys import KeyPolicy
+from mongoosetw.auth.pki import PkiBackend
 from mongoosetw.auth.rdbms import RdbmsBackend
 from mongoosetw.config.schema import Auth
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.server_metrics import HostMetrics
+from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 
 def build_accounts(
-    server: "Server", options: Auth, hooks: HookBus, metrics: HostMetrics
+    server: "Server",
+    options: Auth,
+    hooks: HookBus,
+    metrics: HostMetrics,
+    is_connected: Callable[[JID], bool],
 ) -> Accounts:
     """The accounts of a host, with the methods that its configuration names."""
     limit = options.max_users_per_domain
     return CountedAccounts(
         metrics,
-        [_backend(server, name, options) for name in options.methods],
+        [_backend(server, name, options, is_connected) for name in options.methods],
         hooks=hooks,
         max_users_per_domain=limit if isinstance(limit, int) else None,
     )
 
 
-def _backend(server: "Server", name: str, options: Auth) -> AuthBackend:
+def _backend(
+    server: "Server", name: str, options: Auth, is_connected: Callable[[JID], bool]
+) -> AuthBackend:
     if name == "anonymous":
-        return AnonymousBackend(
-            options.anonymous.protocol, options.anonymous.allow_multiple_connections
-        )
+        guests = options.anonymous
+        return AnonymousBackend(guests.protocol, guests.allow_multiple_connections, is_connected)
+    if name == "pki":
+        return PkiBackend()
     if name == "dummy":
         return DummyBackend(options.dummy.base_time, options.dummy.variance)
     password = options.password
@@ -44,4 +54,6 @@ def _backend(server: "Server", name: str, options: Auth) -> AuthBackend:
         iterations=password.scram_iterations,
         keep_plain=password.format == "plain",
     )
-    return RdbmsBackend(server.db, policy, run_in_thread=server.run_in_thread)
+    backend = RdbmsBackend(server.db, policy, run_in_thread=server.run_in_thread)
+    backend.name = name  # "internal" is the same: the server's database
+    return backend

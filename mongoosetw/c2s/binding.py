@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
+from mongoosetw.auth.anonymous import GUEST
 from mongoosetw.c2s.session import Session
 from mongoosetw.hooks.bus import HookFailed, started
 from mongoosetw.hooks.c2s import OpenSession, SessionOpened
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # types only
 _BIND = (ns.BIND, "bind")
 _SESSION = (ns.SESSION, "session")
 _DEFAULT_MAX_SESSIONS = 100
+_GUEST: Final = frozenset({GUEST})
 # What nearly all clients write; anything else is read as a tree.
 _RESOURCE: Final = re.compile(
     rb"<bind xmlns=['\"]%b['\"] ?><resource>([^<&\r]*)</resource></bind>" % ns.BIND.encode()
@@ -45,6 +47,7 @@ def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
     assert stream.host is not None and stream.user is not None
     try:
         session = Session(stream, stream.host, _wanted_address(stream.user, stanza))
+        session.flags = _GUEST if stream.guest else session.flags
         pending = stream.host.hooks.fire(OpenSession(session))
     except (StanzaError, HookFailed) as error:
         _refuse(stream, stanza, error)

@@ -37,7 +37,7 @@ def offer(stream: "ClientStream", host: "Host") -> Offer:
 
 
 def _remembered(stream: "ClientStream", host: "Host", context: sasl.SaslContext | None) -> Offer:
-    if context is not None and context.certificate_jids:
+    if context is not None and context.certified:
         return _render(stream, host, context)[0]  # EXTERNAL depends on the certificate
     bindings = None if context is None else sasl.channel_bindings(context)
     kind = (stream.listener, stream.secure, bindings)
@@ -64,8 +64,10 @@ def _render(
         if listener.offers_starttls and not stream.secure:
             found.append(negotiation.starttls(required=listener.tls_required))
         if stream.secure or not listener.tls_required:
-            mechanisms = tuple(sasl.available(host.mechanisms, context))
-            bindings = sasl.channel_bindings(context)
+            names = host.mechanisms(listener.accounts(host))
+            mechanisms = tuple(sasl.available(names, context))
+            plus = any(name.endswith("-PLUS") for name in mechanisms)
+            bindings = sasl.channel_bindings(context) if plus else ()
             if mechanisms:
                 found.append(negotiation.mechanisms(mechanisms, bindings))
     event = StreamFeatures(host, stream, context is None, found)

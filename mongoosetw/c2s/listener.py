@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
+from mongoosetw.auth.accounts import Accounts
 from mongoosetw.c2s.limits import ConnectionLimit, LoginThrottle
 from mongoosetw.c2s.stream import ClientStream
 from mongoosetw.config.certificates import certificate_expires, ensure_self_signed
@@ -22,6 +23,7 @@ from mongoosetw.xmpp.parser import Limits
 from mongoosetw.xmpp.xep import XEP
 
 if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
@@ -217,6 +219,11 @@ class ClientListener(protocol.Factory):
     def asks_for_certificates(self) -> bool:
         """Whether clients are asked for a certificate."""
         return self.options.tls is not None and self.options.tls.verification != "none"
+
+    def accounts(self, host: "Host") -> Accounts:
+        """The accounts of a host, with the methods that let clients in here."""
+        allowed = self.options.allowed_auth_methods
+        return host.accounts if allowed is None else host.accounts.limited_to(allowed)
 
     def start_tls(self, transport: Any) -> None:
         """Has a transport speak TLS from now on."""

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from OpenSSL import SSL
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 
+from mongoosetw.auth.accounts import Accounts
 from mongoosetw.auth.cache import Missing
 from mongoosetw.hooks.bus import started
 from mongoosetw.net import tls
@@ -15,6 +17,7 @@ from mongoosetw.xmpp import ns, sasl
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import sasl_failure
 from mongoosetw.xmpp.parser import Nonza
+from mongoosetw.xmpp.sasl.anonymous import Anonymous
 from mongoosetw.xmpp.sasl.external import External
 
 if TYPE_CHECKING:  # types only
@@ -62,15 +65,30 @@ def sasl_context(stream: "ClientStream", host: "Host") -> sasl.SaslContext:
         bindings: dict[str, Callable[[], bytes]] = {}
         if tls.has_exporter_binding(connection):
             bindings["tls-exporter"] = partial(tls.exporter_binding, connection)
+        if tls.has_unique_binding(connection):
+            bindings["tls-unique"] = partial(tls.unique_binding, connection)
         end_point = listener.end_point_binding(connection)
         if end_point is not None:
             bindings["tls-server-end-point"] = lambda: end_point
         context.bindings = bindings
         if listener.asks_for_certificates:
-            certificate = tls.peer_certificate(connection)
-            if certificate is not None and not tls.is_self_signed(connection):
-                context.certificate_jids = tls.certificate_jids(certificate)
+            _add_certificate(context, connection, host, listener.accounts(host))
     return context
+
+
+def _add_certificate(
+    context: sasl.SaslContext, connection: SSL.Connection, host: "Host", accounts: Accounts
+) -> None:
+    """Adds whom the client's certificate names (XEP-0178 §2; option ``auth.sasl_external``)."""
+    certificate = tls.peer_certificate(connection)
+    if certificate is None:
+        return
+    if tls.is_self_signed(connection) and not accounts.trusts_certificates:
+        return  # anybody can make one
+    if "standard" in host.config.auth.sasl_external:
+        context.certificate_jids = tls.certificate_jids(certificate)
+    if "common_name" in host.config.auth.sasl_external:
+        context.common_name = tls.common_name(certificate)
 
 
 class Login:
@@ -82,6 +100,8 @@ class Login:
     def __init__(self, stream: "ClientStream", host: "Host", offered: tuple[str, ...]) -> None:
         self._stream = stream
         self._host = host
+        self._accounts = stream.listener.accounts(host)
+        self._guest = False
         self._offered = offered
         self._mechanism: sasl.Mechanism | None = None
         self._username = ""
@@ -136,7 +156,7 @@ class Login:
     def _need_keys(self, step: sasl.NeedKeys) -> Deferred[None] | None:
         assert self._mechanism is not None
         user, seconds = self._attempt(step.username)
-        keys = self._host.accounts.remembered_keys(user, step.hash_name)
+        keys = self._accounts.remembered_keys(user, step.hash_name)
         if seconds or isinstance(keys, Missing):
             return started(self._load_keys(step.hash_name, user, seconds))
         return self._follow(self._mechanism.supply_keys(keys))
@@ -144,14 +164,15 @@ class Login:
     async def _load_keys(self, hash_name: str, user: JID, seconds: float) -> None:
         assert self._mechanism is not None
         if await self._wait(seconds):
-            keys = await self._host.accounts.scram_keys(user, hash_name)
+            keys = await self._accounts.scram_keys(user, hash_name)
             await self._go_on(self._mechanism.supply_keys(keys))
 
     async def _check_password(self, password: str, user: JID, seconds: float) -> None:
         assert self._mechanism is not None
         if await self._wait(seconds):
-            good = await self._host.accounts.check_password(user, password)
-            await self._go_on(self._mechanism.supply_verdict(good))
+            method = await self._accounts.opened_by(user, password)
+            self._guest = method is not None and method.guests
+            await self._go_on(self._mechanism.supply_verdict(method is not None))
 
     async def _go_on(self, step: sasl.Step) -> None:
         pending = self._follow(step)
@@ -182,7 +203,7 @@ class Login:
 
     async def _check_account(self, step: sasl.Success, user: JID) -> None:
         """XEP-0178 §2: the certificate names an account; whether it exists is ours to know."""
-        if await self._host.accounts.exists(user):
+        if await self._accounts.exists(user):
             self._let_in(step, user)
         else:
             self._fail(sasl.Failure("not-authorized", "no such account"), step.username)
@@ -195,7 +216,8 @@ class Login:
         if self._counted:
             now = self._host.server.clock.seconds()
             listener.throttle.succeeded(user, self._stream.address, now)
-        self._stream.authenticated(user)
+        guest = self._guest or isinstance(self._mechanism, Anonymous)
+        self._stream.authenticated(user, guest=guest)
         self._stream.answer(_SUCCESS % (encode(step.data) if step.data else b""))
 
     def _fail(self, step: sasl.Failure, username: str = "") -> None:

@@ -68,6 +68,7 @@ class ClientStream:
         "_waiting",
         "address",
         "failures",
+        "guest",
         "host",
         "listener",
         "opened",
@@ -94,6 +95,7 @@ class ClientStream:
         self.parser = StreamParser(listener.limits)
         self.received = 0
         self.failures = 0
+        self.guest = False
         self._offered: tuple[str, ...] = ()
         self.opened = False
         self._login: Login | None = None
@@ -332,11 +334,12 @@ class ClientStream:
         self.opened = False
         self.state_ = state
 
-    def authenticated(self, user: JID) -> None:
+    def authenticated(self, user: JID, *, guest: bool = False) -> None:
         """The login succeeded; the client opens its stream anew."""
         if self.state_ is State.CLOSED:
             return
         self.user = user
+        self.guest = guest
         self._login = None
         self._restart(State.PROVEN)
 

@@ -16,7 +16,7 @@ _TLS = (
     "dhfile early_data keep_secrets protocol_options "
     "server_name_indication session_tickets"
 )
-_AUTH = "external http jwt ldap rdbms pki"
+_AUTH = "external http jwt ldap rdbms"
 _HANDLERS = (
     "cowboy_swagger_redirect_handler lasse_handler mongoose_admin_api mongoose_bosh_handler "
     "mongoose_client_api mongoose_domain_handler mongoose_graphql_handler "

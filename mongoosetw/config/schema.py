@@ -19,7 +19,7 @@ from mongoosetw.config.options import (
 
 LogLevel: TypeAlias = Literal["none", "critical", "error", "warning", "notice", "info", "debug"]
 TLSVersion: TypeAlias = Literal["tlsv1.2", "tlsv1.3"]
-AuthMethod: TypeAlias = Literal["internal", "rdbms", "anonymous", "dummy"]
+AuthMethod: TypeAlias = Literal["internal", "rdbms", "anonymous", "pki", "dummy"]
 Mechanism: TypeAlias = Literal[
     "scram_sha512_plus",
     "scram_sha512",

@@ -35,3 +35,10 @@ class RemoveUser(Hook):
     mongooseim: ClassVar[str] = "remove_user"
     may_wait: ClassVar[bool] = True
     user: JID
+
+
+@dataclass(slots=True)
+class AnonymousPurge(RemoveUser):
+    """A guest has left; handlers remove what they keep of it."""
+
+    mongooseim: ClassVar[str] = "anonymous_purge"

@@ -153,6 +153,22 @@ def exporter_binding(connection: SSL.Connection) -> bytes:
     return connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
 
 
+def has_unique_binding(connection: SSL.Connection) -> bool:
+    """Whether there is channel binding data of type ``tls-unique``: before TLS 1.3 only.
+
+    It needs the extended master secret where sessions are resumed or renegotiated (RFC 7627
+    §6.4). We do neither.
+    """
+    return bool(connection.get_protocol_version_name() == "TLSv1.2")
+
+
+def unique_binding(connection: SSL.Connection) -> bytes:
+    """That data: the first Finished message, which is the client's (RFC 5929 §3.1)."""
+    finished: bytes | None = connection.get_peer_finished()
+    assert finished is not None, "the handshake is done"
+    return finished
+
+
 def end_point_binding(connection: SSL.Connection) -> bytes | None:
     """Channel binding data of type ``tls-server-end-point`` (RFC 5929 §4.1)."""
     certificate = connection.get_certificate(as_cryptography=True)

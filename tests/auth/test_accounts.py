@@ -4,6 +4,7 @@ from mongoosetw.auth.accounts import Accounts
 from mongoosetw.auth.anonymous import AnonymousBackend
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.auth.dummy import DummyBackend
+from mongoosetw.auth.pki import PkiBackend
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.hooks.users import RegisterUser, RemoveUser
 from mongoosetw.xmpp.jid import JID
@@ -94,22 +95,38 @@ class AnonymousTests(AsyncTestCase):
         self.assertTrue(self.done(accounts.check_password(JULIET, "any")))
 
     def test_guest_exists_while_connected(self) -> None:
-        """A guest exists from its first session to the end of its last."""
-        guests = AnonymousBackend("both", allow_multiple_connections=True)
-        accounts = Accounts([guests])
-        guests.opened(ROMEO)
-        guests.opened(ROMEO)
-        guests.closed(ROMEO)
+        """A guest exists while it has a session."""
+        connected = {ROMEO}
+        accounts = Accounts([AnonymousBackend("both", is_connected=connected.__contains__)])
         self.assertTrue(self.done(accounts.exists(ROMEO)))
-        guests.closed(ROMEO)
-        self.assertFalse(self.done(accounts.exists(ROMEO)))
+        self.assertFalse(self.done(accounts.exists(JULIET)))
 
     def test_name_in_use(self) -> None:
         """Two guests do not share a name unless configured."""
         for several in (False, True):
-            guests = AnonymousBackend("login_anon", several)
-            guests.opened(ROMEO)
+            guests = AnonymousBackend("login_anon", several, {ROMEO}.__contains__)
             self.assertIs(self.done(guests.check_password(ROMEO, "x")), several)
+
+    def test_limited_methods(self) -> None:
+        """Where only guests are let in, accounts are not, nor may a guest take their names."""
+        store = backend()
+        accounts = Accounts([store, AnonymousBackend("both")])
+        self.done(accounts.register(ROMEO, "secret"))
+        guests = accounts.limited_to(["anonymous"])
+        self.assertFalse(guests.supports("SCRAM-SHA-1"))
+        self.assertTrue(guests.supports("ANONYMOUS"))
+        self.assertFalse(self.done(guests.check_password(ROMEO, "secret")))
+        self.assertFalse(self.done(guests.check_password(ROMEO, "any")))
+        self.assertTrue(self.done(guests.check_password(JULIET, "any")))
+        self.assertTrue(self.done(accounts.check_password(ROMEO, "secret")))
+
+    def test_certificates_alone(self) -> None:
+        """Method pki knows everybody and believes no password."""
+        accounts = Accounts([PkiBackend()])
+        self.assertTrue(accounts.trusts_certificates)
+        self.assertTrue(self.done(accounts.exists(ROMEO)))
+        self.assertFalse(self.done(accounts.check_password(ROMEO, "x")))
+        self.assertFalse(accounts.limited_to(["internal"]).trusts_certificates)
 
     def test_sasl_only(self) -> None:
         """With sasl_anon alone, a password opens nothing and nobody can register."""

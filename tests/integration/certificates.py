@@ -35,19 +35,23 @@ class Authority:
         self._issuer = _name(name)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.file = folder / f"{name}.pem"
-        own = self._builder(self._issuer, self._key.public_key())
+        own = self._builder(self._issuer, self._issuer, self._key.public_key())
         own = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         certificate = own.sign(self._key, hashes.SHA256())
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 30
+        self,
+        issuer: x509.Name,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        days: int = 30,
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._issuer)
+            .issuer_name(issuer)
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * _DAY)
@@ -69,15 +73,14 @@ class Authority:
         :param self_signed: by its own key instead of the authority's.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name(common_name or domain or "somebody")
-        builder = self._builder(subject, key.public_key(), days)
+        subject = _name(common_name or domain or "some body")
+        issuer = subject if self_signed else self._issuer
+        builder = self._builder(issuer, subject, key.public_key(), days)
         names = [xmpp_address(jid) for jid in jids]
         if domain:
             names.append(x509.DNSName(domain))
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        if self_signed:
-            builder = builder.issuer_name(subject)
         certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
         path = self._folder / (file or f"{certificate.serial_number}.pem")
         path.write_bytes(

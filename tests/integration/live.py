@@ -66,6 +66,7 @@ class LiveTestCase(TestCase):
     """Starts a server with one listener for each test, and stops it.
 
     :cvar hosts: the served domains.
+    :cvar users: names of the accounts of each domain, all with the password ``secret``.
     :cvar listener_options: lines of ``[[listen.c2s]]``.
     :cvar extra: further lines of the configuration file.
     :ivar clock: the server's time.
@@ -73,6 +74,7 @@ class LiveTestCase(TestCase):
     """
 
     hosts: ClassVar[tuple[str, ...]] = ("localhost",)
+    users: ClassVar[tuple[str, ...]] = ("alice", "bob")
     listener_options: ClassVar[str] = "allow_plain_without_tls = true"
     extra: ClassVar[str] = ""
     timeout = 60
@@ -96,7 +98,7 @@ class LiveTestCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.server.shut_down()))
         await self.server.start()
         self.server.listen(reactor)
-        for user in ("alice", "bob"):
+        for user in self.users:
             for domain in self.hosts:
                 account = JID.of(user, domain)
                 await self.server.hosts[domain].accounts.register(account, "secret")

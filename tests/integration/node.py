@@ -93,9 +93,7 @@ class NodeTestCase(SynchronousTestCase):
         self.addCleanup(client.close)
         return client
 
-    def run_ctl(
-        self, *arguments: str, given: str = ""
-    ) -> "subprocess.CompletedProcess[str]":
+    def run_ctl(self, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
         """What came of mongoosectl, run against the node with ``given`` on its standard input."""
         command = [str(BIN / "mongoosectl"), "--config", str(self.file), *arguments]
         return subprocess.run(

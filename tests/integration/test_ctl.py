@@ -9,9 +9,9 @@ from mongoosetw import ctl
 from tests.integration.node import CONFIG, NodeTestCase
 
 
-def commands(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[
-    tuple[tuple[str, ...], argparse.ArgumentParser, str]
-]:
+def commands(
+    parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser, str]]:
     """Every command of the command line: its words, its parser, its help in the list."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -1,11 +1,11 @@
 """SASL EXTERNAL with client certificates (RFC 4422 appendix A, XEP-0178)."""
 
 from mongoosetw.xmpp.jid import JID, InvalidJID
-from mongoosetw.xmpp.sasl.mechanism import Mechanism, malformed
+from mongoosetw.xmpp.sasl.mechanism import Mechanism, SaslContext, malformed
 from mongoosetw.xmpp.sasl.steps import Challenge, Failure, Step, Success
 from mongoosetw.xmpp.xep import XEP
 
-__all__ = ["External"]
+__all__ = ["External", "certified_accounts"]
 
 XEPS = (XEP(178, "1.2"),)
 
@@ -27,18 +27,13 @@ class External(Mechanism):
             return malformed("the authorization identity is not UTF-8")
         return self._named(text) if text else self._only()
 
-    def _own(self) -> list[JID]:
-        """The certificate's accounts on this domain, each once."""
-        found = (jid.bare for jid in self.context.certificate_jids)
-        return list(dict.fromkeys(j for j in found if j.local and j.domain == self.context.domain))
-
     def _named(self, text: str) -> Step:
         # RFC 6120 §6.5.6
         try:
             wanted = JID.parse(text)
         except InvalidJID:
             return Failure("invalid-authzid", "the authorization identity is no XMPP address")
-        own = self._own() if self.context.secure else []
+        own = certified_accounts(self.context)
         if not own:
             return Failure("not-authorized", "the certificate names no account of this domain")
         if wanted.local is None or wanted not in own:
@@ -47,9 +42,37 @@ class External(Mechanism):
 
     def _only(self) -> Step:
         # XEP-0178 §2: without an authorization identity the certificate must name one account.
-        own = self._own() if self.context.secure else []
+        own = _by_address(self.context)
+        if len(own) != 1:
+            own = _by_common_name(self.context) or own
         if not own:
             return Failure("not-authorized", "the certificate names no account of this domain")
         if len(own) > 1 or own[0].local is None:
             return Failure("invalid-authzid", "the certificate names several accounts: choose one")
         return Success(own[0].local)
+
+
+def certified_accounts(context: SaslContext) -> list[JID]:
+    """The accounts of the domain that the client's certificate names, each once."""
+    return list(dict.fromkeys([*_by_address(context), *_by_common_name(context)]))
+
+
+def _by_address(context: SaslContext) -> list[JID]:
+    found = (jid.bare for jid in context.certificate_jids)
+    return list(dict.fromkeys(jid for jid in found if _is_account(jid, context)))
+
+
+def _by_common_name(context: SaslContext) -> list[JID]:
+    """A common name is an address, or the name of a user of the domain."""
+    name = context.common_name
+    if not name:
+        return []
+    try:
+        jid = JID.parse(name) if "@" in name else JID.of(name, context.domain)
+    except InvalidJID:
+        return []
+    return [jid.bare] if _is_account(jid, context) else []
+
+
+def _is_account(jid: JID, context: SaslContext) -> bool:
+    return context.secure and jid.local is not None and jid.domain == context.domain

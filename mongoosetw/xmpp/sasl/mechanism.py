@@ -32,6 +32,7 @@ class SaslContext:
         bindings: the channel bindings of the connection by name, the preferred one first, each with
             the function that makes its data: exchanges without channel binding never call it.
         certificate_jids: XMPP addresses of the client's verified certificate.
+        common_name: its subject's common name, empty unless that may stand for an account.
         allow_plain_without_tls: whether PLAIN may run on an unprotected stream.
         nonce: gives an unpredictable nonce of printable ASCII without commas.
         secret: the key from which the salts of unknown users are made; nodes of one cluster
@@ -43,10 +44,17 @@ class SaslContext:
     secure: bool = False
     bindings: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     certificate_jids: tuple[JID, ...] = ()
+    common_name: str = ""
     allow_plain_without_tls: bool = False
     nonce: Callable[[], str] = random_nonce
     secret: bytes = _PROCESS_SECRET
     iterations: int = 10000
+
+
+    @property
+    def certified(self) -> bool:
+        """Whether there is a certificate that may name accounts."""
+        return bool(self.certificate_jids or self.common_name)
 
 
 def channel_bindings(context: SaslContext) -> tuple[str, ...]:

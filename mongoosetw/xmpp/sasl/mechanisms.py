@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from mongoosetw.xmpp.sasl.anonymous import Anonymous
-from mongoosetw.xmpp.sasl.external import External
+from mongoosetw.xmpp.sasl.external import External, certified_accounts
 from mongoosetw.xmpp.sasl.keys import HASHES
 from mongoosetw.xmpp.sasl.mechanism import Mechanism, SaslContext, channel_bindings
 from mongoosetw.xmpp.sasl.plain import Plain
@@ -74,8 +74,7 @@ def _possible(name: str, context: SaslContext) -> bool:
         return context.secure or context.allow_plain_without_tls
     if name == "EXTERNAL":
         # XEP-0178 §2: only if the client presented a certificate that names one of our accounts.
-        own = (jid for jid in context.certificate_jids if jid.local)
-        return context.secure and any(jid.domain == context.domain for jid in own)
+        return bool(certified_accounts(context))
     return bool(channel_bindings(context)) if name.endswith("-PLUS") else True
 
 

@@ -128,9 +128,12 @@ class PlainTests(SynchronousTestCase):
 class ExternalTests(SynchronousTestCase):
     """EXTERNAL (XEP-0178)."""
 
-    def respond(self, data: bytes | None, *jids: str) -> Step:
+    def respond(self, data: bytes | None, *jids: str, common_name: str = "") -> Step:
         stream = SaslContext(
-            "example.com", True, certificate_jids=tuple(JID.parse(jid) for jid in jids)
+            "example.com",
+            True,
+            certificate_jids=tuple(JID.parse(jid) for jid in jids),
+            common_name=common_name,
         )
         return create("EXTERNAL", stream).respond(data)
 
@@ -158,6 +161,22 @@ class ExternalTests(SynchronousTestCase):
         self.assertEqual(condition(self.respond(b"")), "not-authorized")
         step = self.respond(b"romeo@example.net", "romeo@example.net")
         self.assertEqual(condition(step), "not-authorized")
+
+    def test_common_name(self) -> None:
+        """A common name stands for a user or an address where no single address is named."""
+        both = ("benvolio@example.com", "juliet@example.com")
+        for name in ("Romeo", "romeo@example.com", "romeo@example.com/x"):
+            for jids in ((), both):
+                self.assertEqual(self.respond(b"", *jids, common_name=name), Success("romeo"))
+            step = self.respond(b"romeo@example.com", *both, common_name=name)
+            self.assertEqual(step, Success("romeo", ROMEO))
+        step = self.respond(b"", "juliet@example.com", common_name="romeo")
+        self.assertEqual(step, Success("juliet"))
+        for name in ("a b", "romeo@example.net", "@", "example.com"):
+            self.assertEqual(
+                condition(self.respond(b"romeo@example.com", common_name=name)),
+                "invalid-authzid" if name == "example.com" else "not-authorized",
+            )
 
     def test_no_initial_response(self) -> None:
         """A client that sends nothing first is asked with an empty challenge."""

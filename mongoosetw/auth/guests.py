@@ -1,0 +1,43 @@
+"""The sessions of guests: one of a name, and nothing left behind."""
+
+from typing import TYPE_CHECKING
+
+from mongoosetw.auth.anonymous import GUEST, AnonymousBackend
+from mongoosetw.hooks.bus import Order
+from mongoosetw.hooks.c2s import OpenSession, SessionClosed
+from mongoosetw.hooks.users import AnonymousPurge
+from mongoosetw.xmpp.errors import StanzaError
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+__all__ = ["watch_guests"]
+
+
+def watch_guests(host: "Host") -> None:
+    """Has the host's guests watched, if its accounts let guests in."""
+    for backend in host.accounts.backends:
+        if isinstance(backend, AnonymousBackend):
+            _Watch(host, backend)
+
+
+class _Watch:
+    def __init__(self, host: "Host", backend: AnonymousBackend) -> None:
+        self._host = host
+        self._backend = backend
+        host.hooks.add(OpenSession, Order.CHECK, "auth", self._opens)
+        # Behind all modules, which may still write something of the guest.
+        host.hooks.add(SessionClosed, Order.LAST, "auth", self._closed)
+
+    def _opens(self, event: OpenSession) -> None:
+        # Two may have been let in at the same time, before either had a session.
+        if GUEST in event.session.flags and not self._backend.has_room(event.session.bare):
+            raise StanzaError("conflict")
+
+    def _closed(self, event: SessionClosed) -> None:
+        user = event.session.bare
+        if GUEST in event.session.flags and not self._host.sessions.of(user):
+            self._host.in_background(self._purge(AnonymousPurge(user)))
+
+    async def _purge(self, event: AnonymousPurge) -> None:
+        await self._host.hooks.run(event)
