@@ -4,6 +4,7 @@ from mongoosetw.delivery import most_available
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import SessionLike, UserReceiveMessage, UserSendMessage
 from mongoosetw.hooks.routing import UnacknowledgedMessage
+from mongoosetw.messagelog import with_id
 from mongoosetw.module import BARE, IQ, XEP, Module, NoOptions, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -74,7 +75,10 @@ class Carbons(Module[NoOptions]):
         enabled = self._enabled(event.session)
         if enabled and eligible(event.stanza, sent=True):
             if event.stanza.to is None or event.stanza.to.bare != event.session.bare:
-                self._copy("sent", event.stanza, event.session, enabled)
+                stanza = event.stanza
+                if stanza.log is not None:  # in the sender's archive
+                    stanza = with_id(stanza, event.session.bare)
+                self._copy("sent", stanza, event.session, enabled)
         return None
 
     @on(UserReceiveMessage, Order.COPY)

@@ -9,6 +9,7 @@ from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
 from mongoosetw.control_domains import DomainCommands
+from mongoosetw.control_modules import ModuleCommands
 from mongoosetw.domains import DomainRefused
 from mongoosetw.loading import LoadError
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
@@ -44,6 +45,7 @@ def server_control(server: "Server", call_later: Callable[..., object]) -> Contr
         DomainCommands(server),
         SessionCommands(server),
         ServerCommands(server, call_later),
+        ModuleCommands(server),
     ):
         commands.register(control)
     control.command("loglevel get")(get_levels)

@@ -29,12 +29,17 @@ class Failed(Exception):
     """The command could not be carried out; the text is for the operator."""
 
 
+_COMMANDS: Final[set[str]] = set()
+"""The words that a command line begins with; filled by :func:`parser`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :returns: the exit status: 0, 1 for a failure that was said on standard error, 2 for usage.
     """
-    options = parser().parse_args(arguments)
+    commands = parser()
+    options = commands.parse_args(_spelled_out(sys.argv[1:] if arguments is None else arguments))
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -50,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Commands of modules may leave the word ``module`` out: ``mam stats alice@localhost``."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += 2 if arguments[position] in ("--config", "--socket") else 1
+    words = list(arguments)
+    if position < len(words) and words[position] not in _COMMANDS:
+        words.insert(position, "module")
+    return words
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
     _add_session(commands)
     _add_server(commands)
     _add_offline(commands)
+    name = ("module", "the module's name without mod_, such as mam")
+    doc = "run a command of a module; also without the word module"
+    command = _command(commands, "module", doc, _send, name, send="module")
+    command.add_argument("words", nargs=argparse.REMAINDER, help="the command and its arguments")
+    _COMMANDS.update(commands.choices)
     return top
 
 
@@ -173,7 +194,10 @@ def _add_offline(commands: Any) -> None:
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
-    known = ("jid", "domain", "host_type", "password", "reason", "hook", "level", "logger")
+    known = (
+        *("jid", "domain", "host_type", "password", "reason", "hook", "level", "logger"),
+        *("module", "words"),
+    )
     found = {name: getattr(options, name, None) for name in known}
     return {name: value for name, value in found.items() if value is not None}
 

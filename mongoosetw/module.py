@@ -99,6 +99,25 @@ class JobDeclaration:
     interval: float | str
 
 
+@dataclass(frozen=True, slots=True)
+class CommandDeclaration:
+    """Made by :func:`command`."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+    @property
+    def usage(self) -> str:
+        """How to call it."""
+        words = [
+            f"[{p} {p.strip('-').upper()}]" if p.startswith("--")
+            else f"[{p.rstrip('?').upper()}]" if p.endswith("?")
+            else p.upper()
+            for p in self.parameters
+        ]  # fmt: skip
+        return " ".join([self.name, *words])
+
+
 def _declare(function: F, declaration: object) -> F:
     function.__dict__.setdefault(_MARK, []).append(declaration)
     return function
@@ -129,6 +148,18 @@ def on_iq(
 def every(interval: float | str) -> Callable[[F], F]:
     """Declares a method that runs every so many seconds, or as often as an option says."""
     return lambda function: _declare(function, JobDeclaration(interval))
+
+
+def command(name: str, *parameters: str) -> Callable[[F], F]:
+    """Declares a method as a command of ``mongoosectl``: ``mongoosectl MODULE NAME …``.
+
+    It takes a dictionary of texts and returns what JSON can say, or raises
+    :class:`mongoosetw.control.CommandError`; it may be ``async``. A parameter ``jid`` or
+    ``domain`` chooses the host; without, the command runs on every host of the module.
+
+    :param parameters: ``place``, ``place?`` (may be left out) and ``--option``.
+    """
+    return lambda function: _declare(function, CommandDeclaration(name, parameters))
 
 
 class Timer:

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from modules.mod_mam.query import HIGHEST, Query
+from modules.mod_mam.search import condition, pattern
 from mongoosetw.messagelog.tables import archive, messages
 from mongoosetw.xmpp.errors import StanzaError
 
@@ -49,7 +50,8 @@ def page_of(
     """
     _check(connection, owner, {*query.anchors, *query.ids})
     full = query.with_ is not None and query.with_.resource is not None
-    what = (remote is not None, full, bool(query.ids))
+    dialect = connection.dialect.name
+    what = (remote is not None, full, bool(query.ids), dialect if query.text else "")
     values: dict[str, Any] = {
         "owner": owner,
         "remote": remote,
@@ -59,6 +61,8 @@ def page_of(
         "before": min(query.before, query.page_before),
         "most": query.most + 1,
     }
+    if query.text:
+        values["words"] = pattern(dialect, owner, query.text)
     rows = [tuple(row) for row in connection.execute(_page(*what, query.backwards), values)]
     complete = len(rows) <= query.most
     rows = rows[: query.most]
@@ -72,7 +76,7 @@ def page_of(
 
 def _counts(
     connection: Connection,
-    what: tuple[bool, bool, bool],
+    what: tuple[bool, bool, bool, str],
     values: dict[str, Any],
     query: Query,
     rows: list[tuple[int, str]],
@@ -107,7 +111,7 @@ _EXIST = select(func.count()).select_from(archive).where(_OWNED, _IDS)
 _ENDS = select(func.min(archive.c.id), func.max(archive.c.id)).where(_OWNED)
 
 
-def _where(remote: bool, full: bool, ids: bool) -> list[ColumnElement[bool]]:
+def _where(remote: bool, full: bool, ids: bool, text: str) -> list[ColumnElement[bool]]:
     found = [
         _OWNED,
         archive.c.id > bindparam("after"),
@@ -120,22 +124,24 @@ def _where(remote: bool, full: bool, ids: bool) -> list[ColumnElement[bool]]:
         found.append(or_(messages.c.from_jid == jid, messages.c.to_jid == jid))
     if ids:
         found.append(_IDS)
+    if text:
+        found.append(condition(text))
     return found
 
 
 @cache
-def _page(remote: bool, full: bool, ids: bool, backwards: bool) -> Select[Any]:
+def _page(remote: bool, full: bool, ids: bool, text: str, backwards: bool) -> Select[Any]:
     chosen = select(archive.c.id, messages.c.stanza).join_from(
         archive, messages, archive.c.id == messages.c.id
     )
     order = archive.c.id.desc() if backwards else archive.c.id
-    return chosen.where(*_where(remote, full, ids)).order_by(order).limit(bindparam("most"))
+    return chosen.where(*_where(remote, full, ids, text)).order_by(order).limit(bindparam("most"))
 
 
 @cache
-def _count(remote: bool, full: bool, ids: bool) -> Select[Any]:
-    chosen = select(archive.c.id).where(*_where(remote, full, ids)).limit(bindparam("most"))
-    if full:
+def _count(remote: bool, full: bool, ids: bool, text: str) -> Select[Any]:
+    chosen = select(archive.c.id).where(*_where(remote, full, ids, text)).limit(bindparam("most"))
+    if full or text:
         chosen = chosen.join_from(archive, messages, archive.c.id == messages.c.id)
     return select(func.count()).select_from(chosen.subquery())
 

@@ -1,15 +1,17 @@
 """The module: what is archived when, and the requests of clients."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Final
 
 from twisted.words.xish import domish
 
 from modules.mod_mam import query, results, rules
 from modules.mod_mam.lookup import Page, ends, page_of
-from modules.mod_mam.prefs import SCHEMA, Mode, Prefs, SQLPrefsStore
-from mongoosetw.config.options import option, section
+from modules.mod_mam.options import MAMOptions
+from modules.mod_mam.prefs import Mode, Prefs, SQLPrefsStore
+from modules.mod_mam.tables import SCHEMA
+from modules.mod_mam.upkeep import Upkeep
+from mongoosetw.control import Args
 from mongoosetw.hooks.bus import Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, UserSendMessage
 from mongoosetw.hooks.roster import IsSubscribed
@@ -17,7 +19,7 @@ from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket
 from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
 from mongoosetw.messagelog import MessageLog, marked
 from mongoosetw.metrics import Counter
-from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
+from mongoosetw.module import BARE, IQ, XEP, Module, command, every, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID, InvalidJID
@@ -26,47 +28,33 @@ from mongoosetw.xmpp.stanza import Stanza, escape
 _KNOWN: Final = 100_000
 
 
-@dataclass(frozen=True)
-class PMOptions:
-    """Archives of one-to-one messages."""
-
-    archive_groupchats: bool = option(False, doc="Archive what rooms send to their occupants.")
-    no_stanzaid_element: bool = option(
-        False, doc="Do not tell recipients a message's id in their archive (XEP-0359)."
-    )
-
-
-@dataclass(frozen=True)
-class MAMOptions:
-    """Options of mod_mam."""
-
-    backend: str = option("rdbms", choices=("rdbms",), doc="Where messages are kept.")
-    archive_chat_markers: bool = option(False, doc="Archive chat markers (XEP-0333).")
-    default_result_limit: int = option(
-        50, minimum=1, doc="Messages of a page when the client names no number."
-    )
-    max_result_limit: int = option(50, minimum=1, doc="Most messages of a page.")
-    enforce_simple_queries: bool = option(False, doc="Never count how many messages match a query.")
-    pm: PMOptions = section(PMOptions, "One-to-one messages.")
-
-
 class MAM(Module[MAMOptions]):
     """XEP-0313: Message Archive Management."""
 
     name = "mod_mam"
     options_class = MAMOptions
-    xeps = (XEP(313, "1.1.3"), XEP(59, "1.0"), XEP(359, "0.7.0"), XEP(441, "0.2.0"))
+    xeps = (
+        XEP(313, "1.1.3"),
+        XEP(59, "1.0"),
+        XEP(359, "0.7.0"),
+        XEP(424, "0.4.0"),
+        XEP(441, "0.2.0"),
+    )
     features = (ns.STANZA_ID,)
     user_features = (ns.MAM, f"{ns.MAM}#extended", ns.STANZA_ID)
     schema = SCHEMA
     archived = Counter("mod_mam_pm_archive_message_count", "Messages shown in an archive")
     looked_up = Counter("mod_mam_pm_lookup_count", "Pages read")
+    prefs_read = Counter("mod_mam_pm_get_prefs_count", "Preferences that clients have read")
+    prefs_set = Counter("mod_mam_pm_set_prefs_count", "Preferences that clients have set")
+    removed = Counter("mod_mam_pm_remove_archive_count", "Archives removed with their accounts")
 
     async def start(self) -> None:
         """Opens the message log."""
         self.messages: MessageLog = await self.host.server.open_message_log()
         self.store = SQLPrefsStore(self.db)
         self._prefs: dict[JID, Prefs | None] = {}
+        self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
 
     # -- archiving
 
@@ -126,8 +114,12 @@ class MAM(Module[MAMOptions]):
         return None
 
     def _show(self, stanza: Stanza, user: JID, remote: JID) -> None:
+        known = stanza.log is not None
         self.messages.show(stanza, user, remote)
         self.archived.inc()
+        if (ns.RETRACT, "retract") in stanza.children and not known:
+            if self.options.message_retraction:
+                self.host.in_background(self._upkeep.retract(stanza, user, remote))
 
     def _archivable(self, stanza: Stanza) -> bool:
         options = self.options
@@ -164,10 +156,45 @@ class MAM(Module[MAMOptions]):
     @on(RemoveUser)
     @on(AnonymousPurge)
     async def remove(self, event: RemoveUser) -> Outcome:
-        """Forgets what a user wanted archived."""
+        """An account's archive and preferences go with it."""
         await self.store.remove(event.user)
         self.forget_prefs(event.user)
+        await self._upkeep.purge(event.user, before=query.HIGHEST)
+        self.removed.inc()
         return None
+
+    # -- upkeep
+
+    @every(5.0)
+    def follow(self) -> None:
+        """Makes the words of new messages searchable while nothing else is to be written."""
+        if self.options.full_text_search and not self.db.waiting:
+            self.host.in_background(self._upkeep.follow())
+
+    @every(3600.0)
+    def let_go(self) -> None:
+        """Removes what is older, or more, than archives keep."""
+        self.host.in_background(self._upkeep.let_go())
+
+    @command("stats", "jid")
+    async def statistics(self, args: Args) -> dict[str, object]:
+        """How many messages an archive has, and since when."""
+        return await self._upkeep.statistics(JID.parse(args["jid"]).bare)
+
+    @command("purge", "jid", "--before", "--keep")
+    async def purge(self, args: Args) -> dict[str, object]:
+        """Removes messages of an archive: all, those before a time, or all but the newest."""
+        return await self._upkeep.purge_by(args)
+
+    @command("retention", "jid", "--max-age", "--max-messages")
+    async def set_retention(self, args: Args) -> dict[str, object]:
+        """Shows what one user's archive keeps, or sets it: days and messages, or infinity."""
+        return await self._upkeep.retention_of(args)
+
+    @command("export", "jid")
+    async def export(self, args: Args) -> list[dict[str, object]]:
+        """All messages of an archive."""
+        return await self._upkeep.export(JID.parse(args["jid"]).bare)
 
     # -- requests
 
@@ -180,7 +207,7 @@ class MAM(Module[MAMOptions]):
     def form(self, iq: IQ) -> str:
         """The fields that a query may have (§4.1.5)."""
         self._check_owner(iq)
-        return query.form(text=False)
+        return query.form(text=self.options.full_text_search)
 
     @on_iq("set", ns.MAM, "query", to=BARE)
     async def lookup(self, iq: IQ) -> str:
@@ -191,7 +218,7 @@ class MAM(Module[MAMOptions]):
             iq.payload,
             default=options.default_result_limit,
             limit=options.max_result_limit,
-            text=False,
+            text=options.full_text_search,
         )
         page = await self._page(iq.user, asked)
         found = list(reversed(page.messages)) if asked.flipped else page.messages
@@ -212,6 +239,8 @@ class MAM(Module[MAMOptions]):
 
     async def _page(self, user: JID, asked: query.Query) -> Page:
         await self.messages.indexed()
+        if asked.text:
+            await self._upkeep.follow(to_the_end=True)
         owner = self.messages.number(user)
         remote = None if asked.with_ is None else self.messages.number(asked.with_.bare)
         count = not self.options.enforce_simple_queries
@@ -232,6 +261,7 @@ class MAM(Module[MAMOptions]):
     async def get_prefs(self, iq: IQ) -> str:
         """The user's preferences (XEP-0441 §2)."""
         self._check_owner(iq)
+        self.prefs_read.inc()
         return _prefs_xml(await self.store.get(iq.user) or Prefs())
 
     @on_iq("set", ns.MAM, "prefs", to=BARE)
@@ -240,6 +270,7 @@ class MAM(Module[MAMOptions]):
         self._check_owner(iq)
         prefs = _prefs(iq.payload)
         await self.store.put(iq.user, prefs)
+        self.prefs_set.inc()
         self.forget_prefs(iq.user)
         return _prefs_xml(prefs)
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 from sqlalchemy import Column, Connection, String, Table, bindparam, delete, insert, select
 
 from mongoosetw.storage.database import Database
-from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.storage.schema import metadata
 from mongoosetw.xmpp.jid import JID
 
 Mode = Literal["always", "never", "roster"]
@@ -21,7 +21,6 @@ mam_config = Table(
     Column("remote_jid", String(3071), primary_key=True),
     Column("behaviour", String(1), nullable=False),
 )
-SCHEMA = Schema("mod_mam", 1, (mam_config,))
 _MINE = (mam_config.c.server == bindparam("k_server")) & (
     mam_config.c.username == bindparam("k_username")
 )

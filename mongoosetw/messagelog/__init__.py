@@ -1,6 +1,6 @@
 """The message log: all messages that are kept, each once, for archives and offline delivery."""
 
-from mongoosetw.messagelog.log import Entry, MessageLog, marked
+from mongoosetw.messagelog.log import Entry, MessageLog, marked, with_id
 from mongoosetw.messagelog.reading import Pending
 
-__all__ = ["Entry", "MessageLog", "Pending", "marked"]
+__all__ = ["Entry", "MessageLog", "Pending", "marked", "with_id"]

@@ -348,14 +348,19 @@ def _log_failure(failure: Failure) -> None:
 
 
 def marked(stanza: Stanza, user: JID) -> Stanza:
-    """A logged message for a user, with the id that it has in the user's log (XEP-0359).
+    """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
+    stanza.log.marked = True
+    return with_id(stanza, user)
+
+
+def with_id(stanza: Stanza, user: JID) -> Stanza:
+    """A logged message with the id that it has in a user's archive (XEP-0359).
 
     Ids that claim to be the user's and were made by somebody else are removed (§5).
     """
     by = str(user)
     if STANZA_ID in stanza.children:
         stanza = without_ids(stanza, by)
-    stanza.log.marked = True
     xml = f"<stanza-id xmlns='{ns.STANZA_ID}' by='{escape(by)}' id='{stanza.log.id}'/>"
     return stanza.with_child(STANZA_ID, xml.encode())
 

@@ -43,6 +43,8 @@ def ensure(connection: Connection, schema: Schema, *, upgrade: bool = False) -> 
         found = connection.execute(_FIND, {"owner": schema.owner}).scalar()
         if found is None:
             metadata.create_all(connection, tables=list(schema.tables), checkfirst=True)
+            for statement in schema.more.get(connection.dialect.name, ()):
+                connection.exec_driver_sql(statement)
             row = {"module": schema.owner, "version": schema.version}
             connection.execute(insert(schema_version), row)
             return

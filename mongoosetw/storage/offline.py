@@ -53,4 +53,6 @@ def sql(dialect: str, schemas: list[Schema]) -> str:
         statements.append(str(CreateTable(table).compile(dialect=engine.dialect)).strip())
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             statements.append(str(CreateIndex(index).compile(dialect=engine.dialect)).strip())
+    for schema in schemas:
+        statements += schema.more.get(dialect, ())
     return "".join(f"{statement};\n\n" for statement in statements).rstrip("\n")

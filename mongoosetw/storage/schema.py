@@ -22,9 +22,11 @@ class Schema:
     """The tables of one owner, with the version of their structure.
 
     :ivar steps: for each version from 2 on, how to get there from the one before.
+    :ivar more: statements that make what is no plain table, by dialect.
     """
 
     owner: str
     version: int
     tables: tuple[Table, ...]
     steps: Mapping[int, Step] = field(default_factory=dict)
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -51,10 +51,14 @@ class ServerTestCase(SynchronousTestCase):
         """Starts the server."""
         self.clock = Clock()
         config = load_text(self.configuration(), options_of)
-        self.server = Server(config, Database.in_memory(), self.clock, threads=False)
+        self.server = Server(config, self.database(), self.clock, threads=False)
         self.await_(self.server.start())
         self.listener: ClientListener = self.server.listener(config.listen.c2s[0])
         self.addCleanup(self._stop)
+
+    def database(self) -> Database:
+        """The database of the test's server: new and empty."""
+        return Database.in_memory()
 
     def _stop(self) -> None:
         self.await_(self.server.shut_down())

@@ -93,14 +93,22 @@ class OverPostgreSQL(StorageContract[Any]):
 
     def open_store(self) -> Any:
         """The store over new tables."""
-        url = os.environ.get(VARIABLE)
-        if not url:
-            raise SkipTest(
-                f"{VARIABLE} names no PostgreSQL: run the tests by "
-                "python -m mongoosetw.testing.postgres -- COMMAND"
-            )
-        engine = postgresql_engine(url)
-        tables = [table for schema in self.schemas for table in schema.tables]
-        with engine.begin() as connection:
-            metadata.drop_all(connection, tables=[*tables, migrate.schema_version])
-        return self.over(Database(engine, None))
+        return self.over(empty_postgresql(*self.schemas))
+
+
+def empty_postgresql(*schemas: Schema) -> Database:
+    """The tests' PostgreSQL, without threads and without the tables of these schemas.
+
+    :raises SkipTest: there is none.
+    """
+    url = os.environ.get(VARIABLE)
+    if not url:
+        raise SkipTest(
+            f"{VARIABLE} names no PostgreSQL: run the tests by "
+            "python -m mongoosetw.testing.postgres -- COMMAND"
+        )
+    engine = postgresql_engine(url)
+    tables = [table for schema in schemas for table in schema.tables]
+    with engine.begin() as connection:
+        metadata.drop_all(connection, tables=[*tables, migrate.schema_version])
+    return Database(engine, None)
