@@ -94,6 +94,14 @@ CREATE TABLE mam_config (
 	PRIMARY KEY (server, username, remote_jid)
 );
 
+CREATE TABLE mam_retention (
+	server VARCHAR(250) NOT NULL, 
+	username VARCHAR(250) NOT NULL, 
+	max_age INTEGER, 
+	max_messages INTEGER, 
+	PRIMARY KEY (server, username)
+);
+
 CREATE TABLE rosterusers (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 
@@ -115,3 +123,7 @@ CREATE TABLE rostergroups (
 	grp VARCHAR(1023) NOT NULL, 
 	PRIMARY KEY (server, username, jid, grp)
 );
+
+CREATE TABLE mam_text (id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL);
+
+CREATE INDEX i_mam_text_words ON mam_text USING gin (words);

@@ -96,6 +96,14 @@ CREATE TABLE mam_config (
 	PRIMARY KEY (server, username, remote_jid)
 );
 
+CREATE TABLE mam_retention (
+	server VARCHAR(250) NOT NULL, 
+	username VARCHAR(250) NOT NULL, 
+	max_age INTEGER, 
+	max_messages INTEGER, 
+	PRIMARY KEY (server, username)
+);
+
 CREATE TABLE rosterusers (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 
@@ -117,3 +125,5 @@ CREATE TABLE rostergroups (
 	grp VARCHAR(1023) NOT NULL, 
 	PRIMARY KEY (server, username, jid, grp)
 );
+
+CREATE VIRTUAL TABLE mam_text USING fts5(owners, body, tokenize='unicode61');

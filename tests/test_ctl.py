@@ -157,7 +157,7 @@ class CommandLine(SynchronousTestCase):
 
     def test_usage(self) -> None:
         """A command that does not exist exits with 2 and the usage."""
-        error = self.assertRaises(SystemExit, ctl.main, ["fly"])
+        error = self.assertRaises(SystemExit, ctl.main, ["account", "fly"])
         self.assertEqual(error.code, 2)
         self.assertIn("usage: mongoosectl", self.err.getvalue())
 
