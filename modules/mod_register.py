@@ -12,7 +12,7 @@ from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.c2s import StreamFeatures, UnauthenticatedIQ
 from mongoosetw.module import IQ, XEP, Module, on, on_iq
 from mongoosetw.xmpp import ns
-from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError
 from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.stanza import Stanza, escape
 
@@ -129,6 +129,9 @@ class Register(Module[RegisterOptions]):
         self._recent[address] = self.clock.seconds()
         try:
             await self.host.accounts.register(user, password)
+        except BackendUnavailable:
+            self._recent.pop(address, None)
+            raise
         except AccountExists as error:
             self._recent.pop(address, None)
             raise StanzaError("conflict") from error

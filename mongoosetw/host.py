@@ -19,7 +19,7 @@ from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
 from mongoosetw.server_metrics import count_events, host_metrics
 from mongoosetw.sessions import SessionRegistry
-from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.sasl import wire_name
 from mongoosetw.xmpp.stanza import Stanza
@@ -176,6 +176,9 @@ class Host:
                 self.router.bounce(stanza, error)
             except CancelledError:
                 raise
+            except BackendUnavailable as error:
+                logger.info("stanza_without_backend to=%s reason=%s", stanza.to, error)
+                self.router.bounce(stanza, error)
             except Exception as error:  # boundary: a database or back end that fails
                 logger.error("stanza_failed to=%s", stanza.to, exc_info=error)
                 self.router.bounce(stanza, StanzaError("internal-server-error", "wait"))
@@ -228,7 +231,7 @@ class Host:
             payload = handler(iq)
             if hasattr(payload, "__await__"):
                 payload = await payload
-        except (StanzaError, HookFailed, CancelledError):
+        except (StanzaError, HookFailed, BackendUnavailable, CancelledError):
             raise
         except Exception as error:  # boundary: a module's fault stays the module's
             logger.error("iq_failed owner=%s tag=%s", owner, iq.payload.name, exc_info=error)

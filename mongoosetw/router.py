@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.hooks.bus import STOP, HookBus, HookFailed
 from mongoosetw.hooks.routing import FilterPacket
-from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.errors import StanzaError, stanza_error
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
@@ -89,11 +89,9 @@ class Router:
             return
         if stanza.from_ is None or stanza.kind == "presence":
             return  # RFC 6121 §8.5: presence is dropped in silence
-        if not isinstance(error, StanzaError):
-            error = StanzaError("internal-server-error", "wait")
         if stanza.kind == "message" and (metrics := self._metrics(stanza)) is not None:
             metrics.bounced.inc()
-        self.route(stanza.error(error))
+        self.route(stanza.error(stanza_error(error)))
 
     def _metrics(self, stanza: Stanza) -> "HostMetrics | None":
         """The counters of the domain that a stanza comes from, else of the one it goes to."""

@@ -1,20 +1,25 @@
 """Hands a session what waits for its user, oldest first, before anything newer."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from modules.mod_offline.rules import delay
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.messagelog import Entry, MessageLog, Pending, marked
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import BackendUnavailable
 from mongoosetw.xmpp.stanza import Stanza
 
 PAGE: Final = 50
 """Messages that are read, and that may wait for the client's acknowledgement, at a time."""
 _HELD: Final = 500
 """Newer messages that are kept in memory meanwhile; further ones only in the log."""
+_TRY_AGAIN: Final = 1.0
+"""Seconds."""
 
 
 class CatchUp:
@@ -84,8 +89,7 @@ class CatchUp:
         :returns: the last id that was looked at, and whether there may be more.
         """
         session, user = self._session, self._session.bare
-        await self._log.barrier()
-        page = await self._log.pending(user, after, PAGE)
+        page = await self._read(after)
         end = min((stanza.log.id for stanza in self._held), default=None)
         alive = {other.sid for other in session.host.sessions.of(user)}
         sent = []
@@ -102,8 +106,18 @@ class CatchUp:
             else:
                 self._log.settle(user, [Entry(message.id, shown=message.shown)])
         if sent and "sm" in session.flags:
-            await self._log.take(user, sent, session.sid)
+            with suppress(BackendUnavailable):  # a restart would have them sent again
+                await self._log.take(user, sent, session.sid)
         return after, len(page) == PAGE
+
+    async def _read(self, after: int) -> list[Pending]:
+        """What waits behind an id; as long as the database is away, the client waits for it."""
+        await self._log.barrier()
+        while True:
+            try:
+                return await self._log.pending(self._session.bare, after, PAGE)
+            except BackendUnavailable:
+                await task.deferLater(self._session.host.server.clock, _TRY_AGAIN)
 
     def _stanza(self, message: Pending) -> Stanza:
         stanza = Stanza.parse(message.stanza)

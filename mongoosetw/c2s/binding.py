@@ -11,7 +11,7 @@ from mongoosetw.c2s.session import Session
 from mongoosetw.hooks.bus import HookFailed, started
 from mongoosetw.hooks.c2s import OpenSession, SessionOpened
 from mongoosetw.xmpp import ns
-from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.errors import StanzaError, stanza_error
 from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.stanza import Stanza, escape
 
@@ -70,8 +70,7 @@ async def _open_later(
 
 
 def _refuse(stream: "ClientStream", stanza: Stanza, error: Exception) -> None:
-    reason = error if isinstance(error, StanzaError) else "internal-server-error"
-    stream.write(stanza.error(reason).to_bytes())
+    stream.write(stanza.error(stanza_error(error)).to_bytes())
 
 
 def _open(stream: "ClientStream", session: Session, stanza: Stanza) -> None:

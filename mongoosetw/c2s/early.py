@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import UnauthenticatedIQ, UnauthenticatedNonza, UnboundNonza
-from mongoosetw.xmpp.errors import StanzaError, StreamError
+from mongoosetw.xmpp.errors import StanzaError, StreamError, stanza_error
 from mongoosetw.xmpp.parser import Nonza
 from mongoosetw.xmpp.stanza import Stanza
 
@@ -32,8 +32,7 @@ async def unauthenticated_iq(stream: "ClientStream", host: "Host", iq: Stanza) -
         if await host.hooks.run(UnauthenticatedIQ(host, stream, iq)) is not STOP:
             raise StreamError("not-authorized")
     except (StanzaError, HookFailed) as error:
-        reason = error if isinstance(error, StanzaError) else "internal-server-error"
-        stream.write(iq.error(reason).to_bytes())
+        stream.write(iq.error(stanza_error(error)).to_bytes())
 
 
 async def early_nonza(stream: "ClientStream", host: "Host", nonza: Nonza) -> None:

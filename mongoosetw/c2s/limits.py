@@ -78,6 +78,11 @@ class LoginThrottle:
         self._failures.pop(user, None)
         self._add(address, -1, now)
 
+    def withdrawn(self, user: JID, address: str, now: float) -> None:
+        """Nobody could tell whether the user is who they claim to be: it is no attempt."""
+        self._add(user, -1, now)
+        self._add(address, -1, now)
+
     def _count(self, key: JID | str, now: float) -> int:
         count, when = self._failures.get(key, (0, now))
         return count if now - when < self.options.login_attempts.forget_after else 0

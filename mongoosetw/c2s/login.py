@@ -1,5 +1,6 @@
 """One SASL exchange on a client's stream: the mechanism asks, the accounts answer."""
 
+import logging
 from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ from mongoosetw.auth.cache import Missing
 from mongoosetw.hooks.bus import started
 from mongoosetw.net import tls
 from mongoosetw.xmpp import ns, sasl
+from mongoosetw.xmpp.errors import BackendUnavailable
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.negotiation import sasl_failure
 from mongoosetw.xmpp.parser import Nonza
@@ -23,6 +25,8 @@ from mongoosetw.xmpp.sasl.external import External
 if TYPE_CHECKING:  # types only
     from mongoosetw.c2s.stream import ClientStream
     from mongoosetw.host import Host
+
+logger = logging.getLogger(__name__)
 
 
 class MalformedBase64(ValueError):
@@ -164,15 +168,23 @@ class Login:
     async def _load_keys(self, hash_name: str, user: JID, seconds: float) -> None:
         assert self._mechanism is not None
         if await self._wait(seconds):
-            keys = await self._accounts.scram_keys(user, hash_name)
-            await self._go_on(self._mechanism.supply_keys(keys))
+            try:
+                keys = await self._accounts.scram_keys(user, hash_name)
+            except BackendUnavailable as error:
+                self._cannot_tell(error)
+            else:
+                await self._go_on(self._mechanism.supply_keys(keys))
 
     async def _check_password(self, password: str, user: JID, seconds: float) -> None:
         assert self._mechanism is not None
         if await self._wait(seconds):
-            method = await self._accounts.opened_by(user, password)
-            self._guest = method is not None and method.guests
-            await self._go_on(self._mechanism.supply_verdict(method is not None))
+            try:
+                method = await self._accounts.opened_by(user, password)
+            except BackendUnavailable as error:
+                self._cannot_tell(error)
+            else:
+                self._guest = method is not None and method.guests
+                await self._go_on(self._mechanism.supply_verdict(method is not None))
 
     async def _go_on(self, step: sasl.Step) -> None:
         pending = self._follow(step)
@@ -203,7 +215,12 @@ class Login:
 
     async def _check_account(self, step: sasl.Success, user: JID) -> None:
         """XEP-0178 §2: the certificate names an account; whether it exists is ours to know."""
-        if await self._accounts.exists(user):
+        try:
+            exists = await self._accounts.exists(user)
+        except BackendUnavailable as error:
+            self._cannot_tell(error)
+            return
+        if exists:
             self._let_in(step, user)
         else:
             self._fail(sasl.Failure("not-authorized", "no such account"), step.username)
@@ -219,6 +236,14 @@ class Login:
         guest = self._guest or isinstance(self._mechanism, Anonymous)
         self._stream.authenticated(user, guest=guest)
         self._stream.answer(_SUCCESS % (encode(step.data) if step.data else b""))
+
+    def _cannot_tell(self, error: BackendUnavailable) -> None:
+        """RFC 6120 §6.5.10: the client may try again; the attempt is not held against it."""
+        logger.info("login_without_backend user=%s reason=%s", self._username, error)
+        if self._counted:
+            user, now = JID.of(self._username, self._host.domain), self._host.server.clock.seconds()
+            self._stream.listener.throttle.withdrawn(user, self._stream.address, now)
+        self._fail(sasl.Failure("temporary-auth-failure", ""))
 
     def _fail(self, step: sasl.Failure, username: str = "") -> None:
         self._host.metrics.auth_failed.inc()

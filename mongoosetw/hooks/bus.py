@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from mongoosetw.xmpp.errors import StanzaError, StreamError
+from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError, StreamError
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,10 @@ async def _awaited(event: Hook, entry: Entry, awaited: Awaitable[Outcome]) -> Ou
 
 def _failed(event: Hook, entry: Entry, error: Exception) -> Outcome:
     name = type(event).__name__
-    logger.error("hook_failed hook=%s owner=%s", name, entry.owner, exc_info=error)
+    if isinstance(error, BackendUnavailable):
+        logger.info("hook_without_backend hook=%s owner=%s reason=%s", name, entry.owner, error)
+    else:
+        logger.error("hook_failed hook=%s owner=%s", name, entry.owner, exc_info=error)
     if event.fails_closed:
         raise HookFailed(f"{name} {entry.owner}") from error
     return None

@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mongoosetw.storage.faults import Fault, fault_of, refuses_writes
+from mongoosetw.xmpp.errors import BackendUnavailable
 
 _PSYCOPG2_IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailable(BackendUnavailable):
     """The database cannot be reached or does not take writes; it may be back soon."""
 
 

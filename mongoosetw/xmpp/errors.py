@@ -80,6 +80,21 @@ class StanzaError(Exception):
         self.app = app
 
 
+class BackendUnavailable(Exception):
+    """What ours relies on, such as its database, is away and may be back soon.
+
+    Whoever noticed has logged it; a stanza that needed it is answered by
+    ``internal-server-error`` of type ``wait``.
+    """
+
+
+def stanza_error(error: Exception) -> StanzaError:
+    """The error that a stanza gets when handling it raised this."""
+    if isinstance(error, StanzaError):
+        return error
+    return StanzaError("internal-server-error", "wait")
+
+
 class StreamError(Exception):
     """The stream cannot go on; the peer gets ``<stream:error/>`` and the stream is closed.
 

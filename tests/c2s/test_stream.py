@@ -2,6 +2,7 @@
 
 import base64
 
+from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
 
@@ -12,6 +13,11 @@ BIND = f"<iq type='set' id='b'><bind xmlns='{ns.BIND}'/></iq>"
 def plain(user: str, password: str) -> str:
     """The client's first message of SASL PLAIN (RFC 4616 §2)."""
     return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+
+
+async def unavailable(*_: object) -> bool:
+    """A database that is away."""
+    raise DatabaseUnavailable("gone")
 
 
 class NegotiationTests(ServerTestCase):
@@ -74,6 +80,22 @@ class NegotiationTests(ServerTestCase):
         client.send(AUTH.format(plain("romeo", "secret")))
         self.assertNotIn(b"<success", client.output())
         self.clock.advance(1)
+        self.assertIn(b"<success", client.output())
+
+    def test_without_database(self) -> None:
+        """Without the database a login fails for now, and does not count as an attempt."""
+        self.register("romeo@localhost", "secret")
+        accounts = self.host.accounts
+        (backend,) = accounts.backends
+        check = backend.check_password
+        self.patch(backend, "check_password", unavailable)
+        for _ in range(10):
+            client = self.connect_raw()
+            client.open()
+            client.send(AUTH.format(plain("romeo", "secret")))
+            self.assertIn(b"<temporary-auth-failure/>", client.output())
+        self.patch(backend, "check_password", check)
+        client.send(AUTH.format(plain("romeo", "secret")))
         self.assertIn(b"<success", client.output())
 
     def test_gone_while_waiting(self) -> None:

@@ -92,7 +92,7 @@ class LiveTestCase(TestCase):
 
     async def _start(self) -> None:
         self.write_configuration(self.configuration())
-        config, db = self.load(), Database.in_memory()
+        config, db = self.load(), self.database()
         self.clock = LiveClock()
         self.server = Server(config, db, self.clock, load=self.load, threads=False)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.server.shut_down()))
@@ -102,6 +102,10 @@ class LiveTestCase(TestCase):
             for domain in self.hosts:
                 account = JID.of(user, domain)
                 await self.server.hosts[domain].accounts.register(account, "secret")
+
+    def database(self) -> Database:
+        """The server's database."""
+        return Database.in_memory()
 
     def configuration(self) -> str:
         """The configuration file."""

@@ -5,6 +5,7 @@ from twisted.internet.defer import Deferred
 from modules.mod_offline import Offline, catchup
 from mongoosetw.hooks.users import RemoveUser
 from mongoosetw.messagelog import Pending
+from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
@@ -167,6 +168,23 @@ class OrderTests(OfflineTestCase):
         self.say("5")
         self.assertEqual(bodies(juliet), ["1", "2", "3", "4", "5"])
         self.assertEqual(bodies(self.juliet("c")), [])
+
+    def test_database_away(self) -> None:
+        """While the database is away a client waits for its messages, and gets all in order."""
+        self.say("1")
+        pending = self.messages.pending
+
+        async def unavailable(*_: object) -> list[Pending]:
+            raise DatabaseUnavailable("gone")
+
+        self.patch(self.messages, "pending", unavailable)
+        juliet = self.juliet("b")
+        self.say("2")
+        self.clock.advance(60)
+        self.assertEqual(bodies(juliet), [])
+        self.patch(self.messages, "pending", pending)
+        self.clock.advance(5)
+        self.assertEqual(bodies(juliet), ["1", "2"])
 
     def test_more_than_is_held_in_memory(self) -> None:
         """However much comes meanwhile, all of it arrives, once and in order."""

@@ -1,5 +1,6 @@
 """mod_disco, mod_ping, mod_version, mod_time, mod_last, mod_register, mod_offline in use."""
 
+from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
 
@@ -108,6 +109,20 @@ class RegisterTests(ServerTestCase):
         self.assertIn(b"<resource-constraint", self.ask("juliet", "192.0.2.7"))
         self.assertIn(b"type='result'", self.ask("juliet"))
         self.assertIn(b"type='result'", self.ask("tybalt"))
+
+    def test_without_database(self) -> None:
+        """Without the database an account cannot be made now, but as soon as it is back."""
+        (backend,) = self.host.accounts.backends
+        register = backend.register
+
+        async def unavailable(*_: object) -> None:
+            raise DatabaseUnavailable("gone")
+
+        self.patch(backend, "register", unavailable)
+        said = self.ask("romeo", "192.0.2.7")
+        self.assertIn(b"<error type='wait'><internal-server-error", said)
+        self.patch(backend, "register", register)
+        self.assertIn(b"type='result'", self.ask("romeo", "192.0.2.7"))
 
     def test_password_change_and_removal(self) -> None:
         """A user changes the password, and removes the account."""
