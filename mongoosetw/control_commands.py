@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mongoosetw import __version__
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
+from mongoosetw.cluster.commands import ClusterCommands
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
 from mongoosetw.control_domains import DomainCommands
@@ -46,6 +47,7 @@ def server_control(server: "Server", call_later: Callable[..., object]) -> Contr
         SessionCommands(server),
         ServerCommands(server, call_later),
         ModuleCommands(server),
+        ClusterCommands(server),
     ):
         commands.register(control)
     control.command("loglevel get")(get_levels)
@@ -165,18 +167,21 @@ class SessionCommands:
         control.command("session kick")(self.kick)
 
     def list_all(self, args: Args) -> list[dict[str, Any]]:
-        """Describe the open sessions of an account, a domain or all."""
+        """Describe the open sessions of an account, a domain or all; with ``own``, of this node."""
         if args.get("jid"):
-            return [_describe(session) for session in self._of(args)]
-        return [
-            _describe(session)
-            for host in _hosts(self._server, args)
-            for session in sorted(host.sessions, key=lambda session: str(session.jid))
-        ]
+            found = self._of(args)
+        else:
+            found = [session for host in _hosts(self._server, args) for session in host.sessions]
+            found.sort(key=lambda session: str(session.jid))
+        own = bool(args.get("own"))
+        return [_describe(session) for session in found if session.local or not own]
 
     def count(self, args: Args) -> dict[str, int]:
-        """Return the number of open sessions by domain."""
-        return {host.domain: host.sessions.count() for host in _hosts(self._server, args)}
+        """Return the number of open sessions by domain; with ``own``, of this node."""
+        hosts = _hosts(self._server, args)
+        if args.get("own"):
+            return {host.domain: host.sessions.local_count for host in hosts}
+        return {host.domain: host.sessions.count() for host in hosts}
 
     def kick(self, args: Args) -> dict[str, Any]:
         """Close the session of a full JID, or all of a bare one, with a stream error."""
@@ -236,6 +241,7 @@ class ServerCommands:
             "connections": sum(len(listener.streams) for listener in server.listeners),
             "domains": sorted(server.hosts),
             "sessions": sum(host.sessions.count() for host in server.hosts.values()),
+            "own_sessions": sum(host.sessions.local_count for host in server.hosts.values()),
         }
 
     def modules(self, args: Args) -> dict[str, list[dict[str, Any]]]:

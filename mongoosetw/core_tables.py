@@ -4,7 +4,7 @@ from typing import Final
 
 from mongoosetw.auth import rdbms
 from mongoosetw.messagelog import tables
-from mongoosetw.storage import domains, keyvalue
+from mongoosetw.storage import discovery, domains, keyvalue
 from mongoosetw.storage.schema import Schema
 
 SCHEMAS: Final[tuple[Schema, ...]] = (
@@ -12,4 +12,5 @@ SCHEMAS: Final[tuple[Schema, ...]] = (
     keyvalue.SCHEMA,
     domains.SCHEMA,
     tables.SCHEMA,
+    discovery.SCHEMA,
 )

@@ -78,12 +78,14 @@ def parser() -> argparse.ArgumentParser:
         f"(default: {DEFAULT_CONFIG}, or $MONGOOSETW_CONFIG)",
     )
     top.add_argument("--socket", metavar="PATH", help="the server's control socket itself")
+    top.add_argument("--node", metavar="NAME", help="ask this worker only, where there are several")
     top.add_argument("--json", action="store_true", help="print the answer as JSON")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _add_account(commands)
     _add_domain(commands)
     _add_session(commands)
     _add_server(commands)
+    _add_cluster(commands)
     _add_offline(commands)
     name = ("module", "the module's name without mod_, such as mam")
     doc = "run a command of a module; also without the word module"
@@ -181,6 +183,13 @@ def _add_server(commands: Any) -> None:
     _command(group, "set", "change a level", _send, level, name, send="loglevel set")
 
 
+def _add_cluster(commands: Any) -> None:
+    group = _group(commands, "cluster", "the nodes and their links")
+    doc = "show the nodes, their links and what happened lately"
+    _command(group, "status", doc, _send, send="cluster status")
+    _command(group, "nodes", "list the nodes", _send, send="cluster nodes")
+
+
 def _add_offline(commands: Any) -> None:
     file = ("file?", f"the file; otherwise --config or {DEFAULT_CONFIG}")
     _command(commands, "check", "check a configuration file, all of it at once", _check, file)
@@ -196,7 +205,7 @@ def _add_offline(commands: Any) -> None:
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     known = (
         *("jid", "domain", "host_type", "password", "reason", "hook", "level", "logger"),
-        *("module", "words"),
+        *("module", "words", "node"),
     )
     found = {name: getattr(options, name, None) for name in known}
     return {name: value for name, value in found.items() if value is not None}

@@ -42,6 +42,7 @@ _SECRET_FIELDS: Final = frozenset(
     ("password", "passwd", "secret", "token", "body", "subject", "auth", "credentials", "xml")
 )
 _FIELD: Final = re.compile(r"(?:(?P<name>[A-Za-z_][\w.]*)=)?(?P<directive>%[-+ #0-9.]*[a-zA-Z])")
+_RESERVED: Final = frozenset(("when", "level", "at", "what", "text", "node"))
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -120,12 +121,17 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.123Z warning mongoosetw.router: event field=value``."""
+    """``2026-01-31T12:00:00.123Z warning mongoosetw.router: event field=value node=alpha.1``."""
+
+    def __init__(self, node: str = "") -> None:
+        """Name the node in every line, if it has a name."""
+        super().__init__()
+        self._tail = f" node={node}" if node else ""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and a traceback's lines after it."""
         level = level_name(record.levelno)
-        text = f"{_when(record)} {level} {record.name}: {_message(record)}"
+        text = f"{_when(record)} {level} {record.name}: {_message(record)}{self._tail}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text
@@ -133,6 +139,11 @@ class TextFormatter(logging.Formatter):
 
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: ``when``, ``level``, ``at``, ``what`` and the event's fields."""
+
+    def __init__(self, node: str = "") -> None:
+        """Name the node in every line, if it has a name."""
+        super().__init__()
+        self._node = {"node": node} if node else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -143,6 +154,7 @@ class JSONFormatter(logging.Formatter):
             "at": record.name,
             "what": text.split(" ", 1)[0],
             "text": text,
+            **self._node,
         }
         entry.update(_fields(record))
         if record.exc_info:
@@ -158,7 +170,7 @@ def _fields(record: logging.LogRecord) -> Iterable[tuple[str, object]]:
     pairs = zip((found["name"] for found in fields), arguments, strict=False)
     # The fields that every entry has keep their meaning.
     return [
-        (f"{name}_" if name in ("when", "level", "at", "what", "text") else name, value)
+        (f"{name}_" if name in _RESERVED else name, value)
         for name, value in pairs
         if name
     ]
@@ -176,6 +188,7 @@ def configure(
     logfile: str | None = None,
     stream: TextIO | None = None,
     levels: Mapping[str, str] | None = None,
+    node: str = "",
 ) -> ILogObserver:
     """Send all logging to one place; replaces what an earlier call set up.
 
@@ -187,6 +200,7 @@ def configure(
     :param logfile: path; the file is opened again when it was moved away (logrotate).
     :param stream: where there is no ``logfile``; standard error by default.
     :param levels: levels by logger name.
+    :param node: appears in every line, where several nodes share a log.
     :raises UnknownLevel: for a level that does not exist.
     :raises OSError: when the file cannot be opened.
     """
@@ -198,7 +212,7 @@ def configure(
         handler = logging.StreamHandler(stream or sys.__stderr__)
     else:
         handler = WatchedFileHandler(logfile, encoding="utf-8")
-    handler.setFormatter(JSONFormatter() if json_lines else TextFormatter())
+    handler.setFormatter(JSONFormatter(node) if json_lines else TextFormatter(node))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from mongoosetw import core_tables
 from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
 from mongoosetw.cluster.alone import Alone
+from mongoosetw.cluster.membership import Membership
 from mongoosetw.cluster.mesh import Mesh, Node
 from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
@@ -42,6 +43,7 @@ class Server:
     """One node.
 
     :ivar clock: the reactor, or a test's clock.
+    :ivar membership: of a cluster; None in tests.
     :ivar mesh: the links to the other nodes; without any where there are none.
     :ivar ids: makes ids that carry this node's number.
     :ivar active: the stream whose input is being handled; its client is paused when it
@@ -56,7 +58,7 @@ class Server:
         *,
         load: Callable[[], Config] | None = None,
         threads: bool = True,
-        mesh: Mesh | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self.config = config
         self.db = db
@@ -64,7 +66,12 @@ class Server:
         self.started_at = time.time()
         self.data_dir = config.general.data_dir
         self.secret = secrets.token_bytes(32)
-        self.mesh: Mesh = mesh or Alone(Node(config.cluster.name, 0, int(self.started_at)))
+        self.membership = membership
+        self.mesh: Mesh = (
+            Alone(Node(config.cluster.name, 0, int(self.started_at * 1e6)))
+            if membership is None
+            else membership.mesh
+        )
         self.ids = TimeIDs(self.mesh.local.number)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
@@ -119,6 +126,8 @@ class Server:
         for schema in core_tables.SCHEMAS:
             await self.ensure_schema(schema)
         await self._open_hosts()
+        if self.membership is not None:
+            self.membership.start()
 
     async def _open_hosts(self) -> None:
         """Serves what the configuration names and the database has, unless it is served."""
@@ -200,9 +209,7 @@ class Server:
     async def shut_down(self) -> None:
         """Closes every stream with ``system-shutdown``, stops the modules, closes the database."""
         for listener in self.listeners:
-            closed = listener.stop()
-            if closed is not None:
-                await closed
+            await listener.stop()
             await listener.close_streams()
         for host in self.hosts.values():
             for session in host.sessions:
@@ -214,6 +221,8 @@ class Server:
             host.forget_requests()
         if self._message_log is not None:
             await self._message_log.close()
+        if self.membership is not None:
+            await self.membership.leave("it was shut down")
         await self.db.close()
 
 

@@ -78,6 +78,17 @@ CREATE TABLE message_log_secret (
 	PRIMARY KEY (one)
 );
 
+CREATE TABLE discovery_nodes (
+	node_name VARCHAR(250) NOT NULL, 
+	cluster_name VARCHAR(250) NOT NULL, 
+	node_num INTEGER NOT NULL, 
+	address VARCHAR(250) DEFAULT '' NOT NULL, 
+	updated_timestamp BIGINT NOT NULL, 
+	incarnation BIGINT NOT NULL, 
+	PRIMARY KEY (node_name), 
+	CONSTRAINT i_discovery_nodes_node_num UNIQUE (cluster_name, node_num)
+);
+
 CREATE TABLE last (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 

@@ -64,7 +64,7 @@ class FakeAccounts:
 class FakeSession:
     """A session that notes how it was closed."""
 
-    available, priority, address, secure = True, 5, "192.0.2.1", True
+    available, priority, address, secure, local = True, 5, "192.0.2.1", True, True
 
     def __init__(self, jid: str) -> None:
         self.jid = JID.parse(jid)
@@ -91,6 +91,11 @@ class Registry:
 
     def count(self) -> int:
         """Return how many there are."""
+        return len(self.sessions)
+
+    @property
+    def local_count(self) -> int:
+        """Return how many there are: all are here."""
         return len(self.sessions)
 
     def __iter__(self) -> Any:

@@ -124,7 +124,7 @@ class ClientListener(protocol.Factory):
         self._bindings: dict[SSL.Context, bytes | None] = {}
         self.streams: set[ClientStream] = set()
         self._emptied: list[Deferred[None]] = []
-        self._port: StreamPort | None = None
+        self._ports: dict[int | None, StreamPort] = {}
 
     @property
     def offers_starttls(self) -> bool:
@@ -167,8 +167,27 @@ class ClientListener(protocol.Factory):
         options = self.options
         self._use(self.read_certificates(options.tls))
         place = (options.port, self, options.backlog, options.ip_address, reactor)
-        self._port = StreamPort(Traffic("c2s"), *place)
-        self._port.startListening()
+        self._open(None, StreamPort(Traffic("c2s"), *place))
+
+    def listen_on(self, reactor: Any, descriptor: int) -> None:
+        """Accepts connections of a socket that a supervisor has opened.
+
+        :raises CertificateUnusable: a certificate is.
+        """
+        if not self._ports:
+            self._use(self.read_certificates(self.options.tls))
+        if descriptor not in self._ports:
+            port = StreamPort.on_socket(Traffic("c2s"), descriptor, self, reactor)
+            self._open(descriptor, port)
+
+    def _open(self, key: int | None, port: StreamPort) -> None:
+        port.startListening()
+        self._ports[key] = port
+
+    def leave(self, descriptor: int) -> Any:
+        """Accepts no more of the connections of such a socket."""
+        port = self._ports.pop(descriptor, None)
+        return None if port is None else port.stopListening()
 
     def read_certificates(self, options: ListenTLS | None) -> Certificates | None:
         """Reads the certificates; changes nothing yet.
@@ -249,11 +268,15 @@ class ClientListener(protocol.Factory):
     @property
     def is_open(self) -> bool:
         """Whether clients can connect."""
-        return self._port is not None
+        return bool(self._ports)
 
-    def stop(self) -> Any:
+    async def stop(self) -> None:
         """Closes the port; connections stay."""
-        return None if self._port is None else self._port.stopListening()
+        while self._ports:
+            _, port = self._ports.popitem()
+            closed = port.stopListening()
+            if closed is not None:
+                await closed
 
     async def close_streams(self) -> None:
         """Tells every client that the server goes down (RFC 6120 §4.9.3.20), waits till they go."""

@@ -94,6 +94,13 @@ class Cluster:
         unit="seconds",
         doc="Longest pause between two attempts to connect to a node.",
     )
+    worker_timeout: float = option(
+        60.0,
+        minimum=1,
+        maximum=600,
+        unit="seconds",
+        doc="Time after which a worker that does not react is killed and started again.",
+    )
     queue_size: int = option(
         16 * 1024 * 1024,
         minimum=1024 * 1024,

@@ -119,7 +119,7 @@ class Dialler:
         problem = str(failure.value)
         if problem != self.problem:
             self.problem = problem
-            logger.info("node_unreachable node=%s address=%s reason=%s",
+            logger.info("node_unreachable peer=%s address=%s reason=%s",
                         self.name, self.address, problem)  # fmt: skip
         self._again()
 

@@ -6,6 +6,7 @@ the one is kept that the node with the lesser name has made: both nodes come to 
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -28,6 +29,18 @@ STRANGERS: Final = 256
 """Connections that have not proven themselves, at one time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a node proves itself by.
+
+    :ivar machine: to the nodes of the same machine.
+    :ivar cluster: to all others; empty where certificates prove enough.
+    """
+
+    machine: bytes
+    cluster: bytes
+
+
 class PBMesh:
     """The links of this node.
 
@@ -39,7 +52,7 @@ class PBMesh:
         self,
         clock: IReactorTime,
         own: Member,
-        secret: bytes,
+        secrets: Secrets,
         connect: EndpointMaker,
         flusher: TurnFlusher,
         *,
@@ -48,7 +61,6 @@ class PBMesh:
         queue_size: int = 16 * 1024 * 1024,
     ) -> None:
         """
-        :param secret: of the cluster; empty where certificates prove enough.
         :param connect: makes an endpoint of an address.
         :param peer_timeout: seconds until a silent node counts as lost.
         :param queue_size: bytes that may wait for one node.
@@ -57,7 +69,7 @@ class PBMesh:
         self.own = own
         self.happenings = Happenings()
         self.factory = LinkFactory(self)
-        self._secret = secret
+        self._secrets = secrets
         self._connect = connect
         self._flusher = flusher
         self._interval = peer_timeout / 4
@@ -175,7 +187,7 @@ class PBMesh:
         if receiver is None:
             if channel not in self._unknown and len(self._unknown) < 100:
                 self._unknown.add(channel)
-                logger.warning("link_channel_unknown node=%s channel=%s", node.name, channel)
+                logger.warning("link_channel_unknown peer=%s channel=%s", node.name, channel)
             return
         try:
             receiver(node, payload)
@@ -195,8 +207,9 @@ class PBMesh:
         def judge(node: Node) -> Refused | None:
             return self._objection(node, connection)
 
+        secret = self._secrets.cluster if binding else self._secrets.machine
         calling = connection.calling
-        return Handshake(self.own, self._secret, judge, calling=calling, binding=binding)
+        return Handshake(self.own, secret, judge, calling=calling, binding=binding)
 
     def _objection(self, node: Node, connection: LinkConnection) -> Refused | None:
         """Why a node that has proven itself is not welcome."""
@@ -264,7 +277,7 @@ class PBMesh:
             self._diallers[node.name].linked()
         self.happenings.add("joined", node.name, f"number {node.number}, {link.connection.address}")
         logger.info(
-            "node_linked node=%s number=%d address=%s version=%d",
+            "node_linked peer=%s number=%d address=%s version=%d",
             node.name, node.number, link.connection.address, link.agreed.version,
         )  # fmt: skip
         link.send_beat()
@@ -278,10 +291,10 @@ class PBMesh:
         del self._links[node.name]
         if link.farewell is not None:
             self.happenings.add("left", node.name, link.farewell)
-            logger.info("node_left node=%s reason=%s", node.name, link.farewell)
+            logger.info("node_left peer=%s reason=%s", node.name, link.farewell)
         else:
             self.happenings.add("lost", node.name, reason)
-            logger.warning("node_lost node=%s reason=%s", node.name, reason)
+            logger.warning("node_lost peer=%s reason=%s", node.name, reason)
         for _, down in self._watchers:
             down(node)
         if node.name in self._diallers:

@@ -1,7 +1,9 @@
 """Certificates: self-signed ones where none is configured, and a check of those that are."""
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -40,10 +42,22 @@ def ensure_self_signed(directory: str, domains: Sequence[str]) -> tuple[str, str
     stem = f"self-signed-{sha256(chr(0).join(names).encode()).hexdigest()[:16]}"
     certfile = Path(directory, f"{stem}.crt")
     keyfile = Path(directory, f"{stem}.key")
-    if certificate_problem(str(certfile), str(keyfile)) or _expires_soon(certfile):
-        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make(certfile, keyfile, names)
+    Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone(directory):
+        if certificate_problem(str(certfile), str(keyfile)) or _expires_soon(certfile):
+            _make(certfile, keyfile, names)
     return str(certfile), str(keyfile)
+
+
+@contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Workers that start together take turns: a key and its certificate are two files."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def certificate_problem(certfile: str, keyfile: str = "", password: str = "") -> str | None:

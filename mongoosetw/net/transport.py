@@ -9,11 +9,14 @@ drop what the peer still sends until it closes, too. Closed at once, with bytes 
 unread, the kernel would answer with a reset, and our last words would be lost.
 """
 
+import os
+import socket
 from typing import Any, Final, cast
 
 from OpenSSL import SSL
 from twisted.internet import main, tcp
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from mongoosetw.net.traffic import Traffic
@@ -186,3 +189,17 @@ class StreamPort(tcp.Port):
     def __init__(self, traffic: Traffic, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.traffic = traffic
+
+    @classmethod
+    def on_socket(
+        cls, traffic: Traffic, descriptor: int, factory: Factory, reactor: Any
+    ) -> "StreamPort":
+        """A port on a listening socket that belongs to another process, too.
+
+        :param descriptor: of the socket; it stays open when the port is closed.
+        """
+        listening = socket.socket(fileno=os.dup(descriptor))
+        host, port = listening.getsockname()[:2]
+        made = cls(traffic, port, factory, 0, host, reactor)
+        made._preexistingSocket = listening
+        return made

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.hello import Member
-from mongoosetw.cluster.links import PBMesh
+from mongoosetw.cluster.links import PBMesh, Secrets
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.net.flush import TurnFlusher
 
@@ -133,7 +133,9 @@ class Station:
         name = member.node.name
         flusher = TurnFlusher(network.clock)
         connect: Any = network.endpoint(name)
-        self.mesh = PBMesh(network.clock, member, secret, connect, flusher, **options)
+        self.mesh = PBMesh(
+            network.clock, member, Secrets(secret, b""), connect, flusher, **options
+        )
         self.got: list[tuple[str, str, bytes]] = []
         self.changes: list[str] = []
         for channel in ("one", "two"):

@@ -4,6 +4,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.config.schema import PrometheusHandler
+from mongoosetw.http.exposition import exposition
 from mongoosetw.http.metrics import site
 from mongoosetw.metrics import Counter, Registry
 
@@ -19,7 +20,7 @@ class MetricsOverHTTP(SynchronousTestCase):
 
     def request(self, request: bytes, *handlers: PrometheusHandler) -> bytes:
         """Return the answer to a request."""
-        protocol = site(handlers, self.registry).buildProtocol(None)
+        protocol = site(handlers, lambda: exposition(self.registry)).buildProtocol(None)
         transport = StringTransport()
         protocol.makeConnection(transport)
         protocol.dataReceived(request + b" HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")

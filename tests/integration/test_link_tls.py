@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from mongoosetw.cluster import places
 from mongoosetw.cluster.config import Cluster, ClusterTLS
-from mongoosetw.cluster.links import PBMesh
+from mongoosetw.cluster.links import PBMesh, Secrets
 from mongoosetw.cluster.tls import LinkTLS
 from mongoosetw.net.flush import TurnFlusher
 from tests.cluster.memory import member
@@ -36,7 +36,7 @@ class TLSLinkTests(TestCase):
         """A listening node, and its address."""
         maker = places.Places(reactor, LinkTLS(options, str(self.folder)))
         own = member("ab"[number], number)
-        secret = options.secret.encode()
+        secret = Secrets(b"of the machine", options.secret.encode())
         mesh = PBMesh(LOOP, own, secret, maker.to, TurnFlusher(LOOP), peer_timeout=4)
         mesh.receive("one", lambda node, payload: got.append(payload))
         factory: Any = maker.over_tls(mesh.factory)

@@ -1,0 +1,80 @@
+"""``mongoosectl cluster``: which nodes there are, and what happened to them."""
+
+from typing import TYPE_CHECKING, Any
+
+from mongoosetw.cluster.links import PBMesh
+from mongoosetw.control import Args, Control
+
+if TYPE_CHECKING:
+    from mongoosetw.server import Server
+
+_LATELY = 20
+_COLUMNS = (
+    "linked",
+    "address",
+    "software",
+    "version",
+    "lag_ms",
+    "clock_skew_ms",
+    "queued_bytes",
+    "problem",
+)
+
+
+class ClusterCommands:
+    """``cluster status|nodes``."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+
+    def register(self, control: Control) -> None:
+        """Put the commands into the table."""
+        control.command("cluster status")(self.status)
+        control.command("cluster nodes")(self.nodes)
+
+    @property
+    def _links(self) -> PBMesh | None:
+        membership = self._server.membership
+        return None if membership is None else membership.links
+
+    def status(self, args: Args) -> dict[str, list[dict[str, Any]]]:
+        """Describe this node, its links, and what happened lately."""
+        own = self._own()
+        links = self._links
+        if links is None:
+            return {"nodes": [own]}
+        name = own["node"]
+        return {
+            "nodes": [own],
+            "links": [{"node": name, **_renamed(link)} for link in links.describe()],
+            "lately": [
+                {"when": e["when"], "seen_by": name, "peer": e["node"],
+                 "event": e["event"], "how": e["how"]}
+                for e in links.happenings.describe()[:_LATELY]
+            ],
+        }  # fmt: skip
+
+    def _own(self) -> dict[str, Any]:
+        local, hosts = self._server.mesh.local, self._server.hosts.values()
+        return {
+            "node": local.name,
+            "number": local.number,
+            "incarnation": local.incarnation,
+            "sessions": sum(host.sessions.local_count for host in hosts),
+            "linked": len(self._server.mesh.peers),
+        }
+
+    def nodes(self, args: Args) -> list[dict[str, Any]]:
+        """Name all nodes that this one knows of, itself included."""
+        local = self._server.mesh.local
+        found = [{"node": local.name, "number": local.number, "linked": True}]
+        links = self._links
+        for link in [] if links is None else links.describe():
+            number = link.get("number")
+            found.append({"node": link["node"], "number": number, "linked": link["linked"]})
+        return sorted(found, key=lambda node: str(node["node"]))
+
+
+def _renamed(link: dict[str, Any]) -> dict[str, Any]:
+    """One side of a link for a table: all columns, whether it is up or not."""
+    return {"peer": link["node"], **{name: link.get(name) for name in _COLUMNS}}

@@ -1,0 +1,98 @@
+"""Listening sockets that the workers of a machine share.
+
+For each port the supervisor opens one socket per worker, with SO_REUSEPORT: the kernel spreads
+connections evenly over them. One socket for all would go to whoever is quickest, and with few new
+connections a second one of four workers took three quarters (docs/design/cluster.md). The
+supervisor keeps them open, so that nobody is turned away while a worker starts again.
+"""
+
+import socket
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mongoosetw.config.load import Config
+from mongoosetw.config.schema import ListenC2S, ListenHTTP
+
+Place: TypeAlias = tuple[str, int]
+"""IP address and port."""
+
+
+class PortTaken(Exception):
+    """A port cannot be opened; the text says why."""
+
+
+@dataclass
+class Sockets:
+    """The sockets of all ports.
+
+    :ivar opened: for each port its sockets, one for each worker in their order.
+    """
+
+    opened: dict[Place, list[socket.socket]] = field(default_factory=dict)
+
+    def descriptors(self) -> dict[Place, list[int]]:
+        """Their file descriptors."""
+        return {place: [s.fileno() for s in found] for place, found in self.opened.items()}
+
+    def close(self) -> None:
+        """Closes all."""
+        for found in self.opened.values():
+            for one in found:
+                one.close()
+        self.opened.clear()
+
+
+def places_of(config: Config) -> dict[Place, int]:
+    """The ports of a configuration, and how many connections may wait at each."""
+    listeners: list[ListenC2S | ListenHTTP] = [*config.listen.c2s, *config.listen.http]
+    return {(options.ip_address, options.port): options.backlog for options in listeners}
+
+
+def open_sockets(config: Config, workers: int) -> Sockets:
+    """Opens every port once for each worker.
+
+    :raises PortTaken: somebody has it.
+    """
+    sockets = Sockets()
+    for (address, port), backlog in places_of(config).items():
+        try:
+            _refuse_taken(address, port)
+            found = [_open(address, port, backlog) for _ in range(workers)]
+        except OSError as error:
+            sockets.close()
+            raise PortTaken(f"Couldn't listen on {address}:{port}: {error}.") from error
+        sockets.opened[address, port] = found
+    return sockets
+
+
+def _new(address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made
+
+
+def _refuse_taken(address: str, port: int) -> None:
+    """Without SO_REUSEPORT: another server of this user would share its port in silence."""
+    with _new(address) as probe:
+        probe.bind((address, port))
+
+
+def _open(address: str, port: int, backlog: int) -> socket.socket:
+    made = _new(address)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind((address, port))
+    made.listen(backlog)
+    made.setblocking(False)
+    return made
+
+
+def to_text(descriptors: dict[Place, list[int]]) -> dict[str, list[int]]:
+    """As JSON has it: ``address port`` for keys."""
+    return {f"{address} {port}": found for (address, port), found in descriptors.items()}
+
+
+def from_text(said: dict[str, list[int]]) -> dict[Place, list[int]]:
+    """The reverse of :func:`to_text`."""
+    pairs = ((key.rsplit(" ", 1), found) for key, found in said.items())
+    return {(address, int(port)): found for (address, port), found in pairs}
