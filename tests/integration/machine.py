@@ -144,6 +144,11 @@ class Machine:
         found = self.workers()
         return [name for name, worker in found.items() if worker["state"] == "running"]
 
+    def events(self, node: str, event: str) -> list[dict[str, str]]:
+        """What a node has seen happen lately."""
+        found = self.ctl("cluster status", node=node)["lately"]
+        return [entry for entry in found if entry["event"] == event]
+
     def linked(self) -> int:
         """How many ends of links are up."""
         try:
