@@ -1,6 +1,6 @@
 # make run    start the server on its embedded default (domain localhost, SQLite)
 # make test   run all tests
-# make check  lint and types
+# make check  lint, types, fresh reference pages, well-named news fragments
 # make crash  kill servers and databases under load, 200 times each
 # make docs   write the reference pages and sql/ from the declarations
 # make bench  measure beside Prosody and ejabberd (benchmarks/README.md)
@@ -43,6 +43,9 @@ test: $(VENV)/.test
 check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy --strict mongoosetw modules benchmarks
+	$(BIN)/python -m mongoosetw.docs --check
+	@$(BIN)/towncrier build --draft --version next >/dev/null 2>&1 \
+	  || { echo "newsfragments/: a second one of an issue and kind is N.feature.1.md and so on"; exit 1; }
 
 # TESTS named here are scenarios; without any, all are run and the tables are written.
 BENCH_TESTS := $(if $(filter file,$(origin TESTS)),,$(TESTS))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mongoosetw.config.options import option, sections
 from mongoosetw.hooks.disco import DiscoLocal, DiscoUser
@@ -23,8 +23,8 @@ class ServerInfo:
 
     name: str = option(doc="The field's name, such as abuse-addresses.")
     urls: tuple[str, ...] = option(doc="The addresses.")
-    modules: tuple[str, ...] = option(
-        (), doc="Modules that show the field; mod_disco is the server itself. Empty: all."
+    modules: Literal["all"] | tuple[str, ...] = option(
+        "all", doc="Modules that show the field; `mod_disco` is the server itself."
     )
 
 
@@ -78,12 +78,13 @@ class Disco(Module[DiscoOptions]):
 
     async def _local(self, iq: IQ) -> DiscoLocal:
         event = DiscoLocal(self.host, iq.payload.getAttribute("node") or "", iq.from_)
+        # Other services and servers see all of them, as in MongooseIM
+        event.hidden_too = self.options.users_can_see_hidden_services or iq.from_.local is None
         if not event.node:
             event.found = True
             event.identities.append(("server", "im", "mongoosetw"))
             event.items += [(JID.parse(d), "", "") for d in self.options.extra_domains]
-            for module in self.host.modules.values():
-                event.features.update(module.features)
+            event.features.update(*(module.features for module in self.host.modules.values()))
         await self.host.hooks.run(event)
         return _known(event)
 
@@ -94,8 +95,8 @@ class Disco(Module[DiscoOptions]):
         if not node:
             event.found = True
             event.identities.append(("account", "registered", ""))
-            for module in self.host.modules.values():
-                event.features.update(module.user_features)
+            modules = self.host.modules.values()
+            event.features.update(*(module.user_features for module in modules))
         await self.host.hooks.run(event)
         return _known(event)
 
@@ -115,7 +116,7 @@ class Disco(Module[DiscoOptions]):
         fields = [
             _field(info.name, "list-multi", info.urls)
             for info in self.options.server_info
-            if not info.modules or self.name in info.modules
+            if info.modules == "all" or self.name in info.modules
         ]
         if not fields:
             return ""

@@ -261,14 +261,14 @@ class Declaration(Generic[Series]):
         self.doc = doc
         self.label_names = tuple(labels)
         self.registry = registry
-        self._attribute = ""
+        self.attribute = ""
 
     def new_series(self) -> Series:
         """Return a series that has counted nothing."""
         raise TypeError(f"{type(self).__name__} is not a kind of metric")
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._attribute = name
+        self.attribute = name
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -279,7 +279,7 @@ class Declaration(Generic[Series]):
             return self
         bound = self.of_host_type(_host_type(instance))
         # Not a data descriptor: from now on Python finds the series in the instance itself.
-        instance.__dict__[self._attribute] = bound
+        instance.__dict__[self.attribute] = bound
         return bound
 
     def of_host_type(self, host_type: str) -> Any:
@@ -352,7 +352,7 @@ class Gauge(Declaration[Level]):
 
     def release(self, instance: object) -> None:
         """Expose the instance's levels no longer."""
-        bound = instance.__dict__.pop(self._attribute)
+        bound = instance.__dict__.pop(self.attribute)
         family = self.registry.family(self, ("host_type", *self.label_names))
         for level in bound if isinstance(bound, Labelled) else (bound,):
             family.forget(level)

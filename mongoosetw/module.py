@@ -199,6 +199,7 @@ class Module(Generic[O_co]):
     :cvar features: disco features of the server; ``user_features``: of each account.
     :cvar requires: other modules, started before this one.
     :cvar schema: the module's tables.
+    :cvar example: lines of its section, where an option has no default: for its page and tests.
     :ivar restarting: for :meth:`stop`: the module is started again at once, with other options.
     """
 
@@ -209,6 +210,7 @@ class Module(Generic[O_co]):
     user_features: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[Needs, ...]] = ()
     schema: ClassVar["Schema | None"] = None
+    example: ClassVar[str] = ""
 
     def __init__(self, host: "Host", options: O_co) -> None:
         self.host = host

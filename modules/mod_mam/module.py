@@ -29,7 +29,13 @@ _KNOWN: Final = 100_000
 
 
 class MAM(Module[MAMOptions]):
-    """XEP-0313: Message Archive Management."""
+    """XEP-0313: Message Archive Management.
+
+    Every message worth keeping that a user sends or receives is in the user's archive, in the
+    order in which it came, under an id that clients are told (XEP-0359). Clients read it in pages,
+    by contact and time, and may say whose messages are to be archived. A message is kept once,
+    in the server's message log, however many archives show it.
+    """
 
     name = "mod_mam"
     options_class = MAMOptions

@@ -91,6 +91,8 @@ class Reader:
         if isinstance(hint, type) and is_dataclass(hint):
             found = self.section(hint, value, path)
             return _WRONG if found is None else found
+        if get_origin(hint) in (Union, types.UnionType) and isinstance(value, list):
+            hint = next((part for part in get_args(hint) if get_origin(part) is tuple), hint)
         origin = get_origin(hint)
         if origin is tuple and isinstance(value, list):
             return self._tuple(get_args(hint)[0], info, value, path)

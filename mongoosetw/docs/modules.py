@@ -1,5 +1,6 @@
 """docs/modules/: a page for each module, in the form of MongooseIM's."""
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from typing import Any
@@ -80,11 +81,17 @@ def _options(name: str, cls: type[Module[Any]]) -> str:
 
 
 def _example(name: str, cls: type[Module[Any]]) -> str:
-    """The section with its defaults; options that are tables or have none are left out."""
-    lines = [f"[modules.{name}]"]
+    """The section with what the module gives as an example, and the defaults of all else.
+
+    Tables without an example are left out.
+    """
+    lines = [f"[modules.{name}]", *cls.example.strip().splitlines()]
+    given = tomllib.loads(cls.example)
     for item in fields(cls.options_class):
         default = item.default
         if default is MISSING or default is None or item.metadata["option"].is_section:
+            continue
+        if item.name in given:
             continue
         shown = '"infinity"' if default == INFINITY else show(default)
         lines.append(f"{item.name} = {shown}")

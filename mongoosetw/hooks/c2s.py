@@ -37,17 +37,35 @@ class SessionLike(Protocol):
     inactive: bool
 
     @property
-    def available(self) -> bool: ...
+    def available(self) -> bool:
+        """Whether the client has sent initial presence (RFC 6121 §4.2)."""
+
     @property
-    def connected(self) -> bool: ...
+    def connected(self) -> bool:
+        """Whether there is a stream to the client now."""
+
     @property
-    def state(self) -> dict[str, Any]: ...
-    def send(self, stanza: Stanza) -> None: ...
-    def write(self, stanza: Stanza, data: bytes) -> None: ...
-    def send_bytes(self, data: bytes) -> None: ...
-    def deliver(self, stanza: Stanza) -> None: ...
-    def close(self, condition: str | None = None, text: str | None = None) -> None: ...
-    def flag(self, name: str, on: bool = True) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """What modules keep for the session, by module name."""
+
+    def send(self, stanza: Stanza) -> None:
+        """Writes a stanza to the client, unless a module holds it back."""
+
+    def write(self, stanza: Stanza, data: bytes) -> None:
+        """Writes a stanza's bytes; nobody holds them back."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes serialised XML that is no stanza."""
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Hands over a stanza that was routed to this session."""
+
+    def close(self, condition: str | None = None, text: str | None = None) -> None:
+        """Ends the session and its stream, with a stream error if one is named."""
+
+    def flag(self, name: str, on: bool = True) -> None:
+        """Sets or clears a flag, for all nodes to see."""
+
     def __hash__(self) -> int: ...
 
 
@@ -59,12 +77,21 @@ class StreamLike(Protocol):
     user: JID | None
 
     @property
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """What modules keep for the stream, by module name."""
+
     @property
-    def closed(self) -> bool: ...
-    def send_bytes(self, data: bytes) -> None: ...
-    def bound(self, session: "Session") -> None: ...
-    def close(self, error: StreamError | None = None) -> None: ...
+    def closed(self) -> bool:
+        """Whether the stream has ended."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes serialised XML."""
+
+    def bound(self, session: "Session") -> None:
+        """Gives the stream its session: the negotiation is over."""
+
+    def close(self, error: StreamError | None = None) -> None:
+        """Closes the stream, with an error if there is one."""
 
 
 @dataclass(slots=True)

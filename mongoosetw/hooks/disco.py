@@ -14,8 +14,11 @@ if TYPE_CHECKING:  # types only
 class DiscoLocal(Hook):
     """The server itself is asked; set ``found`` for a node that the handler knows.
 
+    :ivar node: empty for the server as a whole.
     :ivar identities: category, type, name.
     :ivar items: JID, name, node.
+    :ivar found: whether the node exists.
+    :ivar hidden_too: list services, too, that are marked hidden.
     """
 
     mongooseim: ClassVar[str] = "disco_local_identity, disco_local_features, disco_local_items"
@@ -27,6 +30,7 @@ class DiscoLocal(Hook):
     features: set[str] = field(default_factory=set)
     items: list[tuple[JID, str, str]] = field(default_factory=list)
     found: bool = False
+    hidden_too: bool = True
 
 
 @dataclass(slots=True)

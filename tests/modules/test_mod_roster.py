@@ -1,6 +1,7 @@
 """mod_roster and mod_presence: rosters, subscriptions, and who sees whom."""
 
 from modules.mod_roster import rules
+from mongoosetw.hooks.roster import RosterChanged, RosterGet
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
@@ -35,6 +36,32 @@ class RosterTestCase(ServerTestCase):
     def subscription(self, client: Client) -> str:
         """The roster items of a client as the server tells them."""
         return client.request(GET).inner.decode()
+
+
+class AskedTests(RosterTestCase):
+    """What other modules can ask for."""
+
+    def test_roster(self) -> None:
+        """A module gets a user's contacts, not those who only wait for an answer."""
+        self.romeo.request(SET.format("<item jid='a@b' name='A'/>"))
+        self.juliet.send("<presence to='romeo@localhost' type='subscribe'/>")
+        event = RosterGet(self.romeo.jid.bare)
+        self.await_(self.host.hooks.run(event))
+        self.assertEqual([(str(item.jid), item.name) for item in event.items], [("a@b", "A")])
+
+    def test_changes(self) -> None:
+        """A module is told of each change of a roster, with the subscription as it is then."""
+        told: list[tuple[str, str, str]] = []
+
+        def note(event: RosterChanged) -> None:
+            told.append((str(event.user), str(event.contact), event.subscription))
+
+        self.host.hooks.add(RosterChanged, 50, "test", note)
+        self.host.hooks.publish()
+        self.befriend()
+        self.romeo.request(SET.format("<item jid='juliet@localhost' subscription='remove'/>"))
+        of_romeo = [said for user, _, said in told if user == "romeo@localhost"]
+        self.assertEqual(of_romeo, ["none", "to", "to", "both", "remove"])
 
 
 class MetricTests(RosterTestCase):

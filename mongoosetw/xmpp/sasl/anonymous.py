@@ -17,6 +17,7 @@ class Anonymous(Mechanism):
     name = "ANONYMOUS"
 
     def respond(self, data: bytes | None) -> Step:
+        """Succeeds at once, whatever the client says of itself."""
         # XEP-0175 §2: the server ignores the trace data and chooses the localpart. RFC 4505 §2 lets
         # the client leave the data out, so that no empty challenge is needed.
         return Success(hashlib.sha256(self.context.nonce().encode()).hexdigest()[:24])

@@ -19,6 +19,7 @@ class External(Mechanism):
     name = "EXTERNAL"
 
     def respond(self, data: bytes | None) -> Step:
+        """Takes the authorisation identity, or none where the certificate has one address."""
         if data is None:
             return Challenge(b"")
         try:

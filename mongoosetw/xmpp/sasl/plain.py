@@ -15,6 +15,7 @@ class Plain(Mechanism):
     _authzid: JID | None = None
 
     def respond(self, data: bytes | None) -> Step:
+        """Takes authorisation identity, user and password (RFC 4616 §2)."""
         # RFC 6120 §13.8.3: never ask for a password in the clear.
         if not (self.context.secure or self.context.allow_plain_without_tls):
             return Failure("encryption-required", "PLAIN needs TLS")
@@ -47,6 +48,7 @@ class Plain(Mechanism):
         return NeedPassword(username, password)
 
     def supply_verdict(self, ok: bool) -> Step:
+        """Ends the exchange, as the password was right or not."""
         if not self._username:
             return malformed("a verdict was not asked for")
         if not ok:

@@ -58,6 +58,7 @@ class Scram(Mechanism):
         self._known = False
 
     def respond(self, data: bytes | None) -> Step:
+        """Takes the client's first or final message (RFC 5802 §5)."""
         if data is None:
             return Challenge(b"")
         try:
@@ -105,6 +106,7 @@ class Scram(Mechanism):
         return NeedKeys(username, self.hash_name)
 
     def supply_keys(self, keys: ScramKeys | None) -> Step:
+        """Makes the challenge from the account's keys, or from a decoy's (RFC 5802 §5.1)."""
         client = self._client
         if client is None or self._first is not None:
             return malformed("keys were not asked for")
