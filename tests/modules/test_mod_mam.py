@@ -61,7 +61,7 @@ class Answer:
     @property
     def bodies(self) -> list[str]:
         """The messages' texts."""
-        return [str(_message(result).body) for result in self.results]
+        return [str(message_of(result).body) for result in self.results]
 
     @property
     def ids(self) -> list[str]:
@@ -74,7 +74,7 @@ class Answer:
         return str(self.fin.set.count)
 
 
-def _message(result: Any) -> Any:
+def message_of(result: Any) -> Any:
     return next(e for e in result.forwarded.elements() if e.name == "message")
 
 
@@ -111,7 +111,7 @@ class ArchivingTests(ArchiveTestCase):
         forged = f"<stanza-id xmlns='{ns.STANZA_ID}' by='romeo@localhost' id='1'/>"
         self.say(self.romeo, "hi", forged)
         copy = next(s for s in other.received if s.has(ns.CARBONS, "sent"))
-        message = _message(copy.child(ns.CARBONS, "sent"))
+        message = message_of(copy.child(ns.CARBONS, "sent"))
         ids = [e["id"] for e in message.elements() if e.name == "stanza-id"]
         self.assertEqual(ids, self.query(self.romeo).ids)
 
@@ -136,7 +136,7 @@ class ArchivingTests(ArchiveTestCase):
         self.romeo.send("<message type='chat'><body>note</body></message>")
         self.assertEqual(self.query(self.romeo).bodies, ["note"])
 
-    def test_offline_message(self) -> None:
+    def test_offlinemessage_of(self) -> None:
         """A message that waits for its recipient is in both archives, and delivered with its id."""
         self.juliet.lose()
         self.say(self.romeo, "hi")

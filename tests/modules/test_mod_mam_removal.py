@@ -4,7 +4,7 @@ from typing import Any
 
 from mongoosetw.testing.client import Client
 from mongoosetw.xmpp import ns
-from tests.modules.test_mod_mam import ArchiveTestCase, OnPostgreSQL, field
+from tests.modules.test_mod_mam import ArchiveTestCase, OnPostgreSQL, field, message_of
 
 
 class RetractionTests(ArchiveTestCase):
@@ -24,7 +24,7 @@ class RetractionTests(ArchiveTestCase):
 
     def first(self, client: Client) -> Any:
         """The first message of an archive."""
-        return _message(self.query(client).results[0])
+        return message_of(self.query(client).results[0])
 
     def test_tombstone_in_both_archives(self) -> None:
         """The content is gone from both archives, the place in them stays."""
