@@ -7,7 +7,7 @@ from typing import ClassVar
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.hooks.bus import STOP, Hook, HookBus, HookFailed, Outcome
+from mongoosetw.hooks.bus import STOP, Hook, HookBus, HookFailed, Outcome, _resume
 
 
 @dataclass(slots=True)
@@ -166,3 +166,15 @@ class HookBusTests(SynchronousTestCase):
         self.bus.publish()
         self.bus.fire(event)
         self.assertEqual(event.answers, ["mod_a", "mod_b", "mod_b"])
+
+    def test_abandoned(self) -> None:
+        """A coroutine that waits when the process ends is closed without a complaint."""
+
+        async def waits() -> None:
+            await Deferred()
+
+        coroutine = waits()
+        resumed = _resume(coroutine, coroutine.send(None))
+        resumed.send(None)
+        coroutine.close()
+        resumed.close()

@@ -1,7 +1,8 @@
 """A client's stream: drives parser, negotiation, login and session over a transport.
 
-It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection`` and
-``pauseProducing``/``resumeProducing``, so it runs over memory transports as well.
+It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection``,
+``pauseProducing``/``resumeProducing`` and, while much waits for the client, ``queued`` and
+``moved``, so it runs over memory transports as well.
 """
 
 import logging
@@ -12,6 +13,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from mongoosetw.c2s.backlog import Backlog
 from mongoosetw.c2s.binding import bind, is_bind, is_session
 from mongoosetw.c2s.early import early_nonza, require_tls, unauthenticated_iq
 from mongoosetw.c2s.features import offer
@@ -45,8 +47,6 @@ if TYPE_CHECKING:  # types only
 
 logger = logging.getLogger(__name__)
 
-_QUEUE_LIMIT = 16 << 20
-"""Bytes that may wait for a client that does not read; beyond, its stream is closed."""
 
 
 class ClientStream:
@@ -54,15 +54,15 @@ class ClientStream:
 
     __slots__ = (
         "__weakref__",
-        "_congested",
+        "_backlog",
         "_error",
-        "_held",
         "_input_held",
         "_login",
         "_offered",
         "_out",
         "_paused_by",
         "_queue",
+        "_shaping",
         "_state_data",
         "_timeout",
         "_waiting",
@@ -103,8 +103,8 @@ class ClientStream:
         self._queue: deque[Event] | None = None
         self._waiting = False
         self._input_held = False
-        self._congested = False
-        self._held: set[ClientStream] | None = None
+        self._backlog: Backlog | None = None
+        self._shaping: IDelayedCall | None = None
         self._paused_by = 0
         self._state_data: dict[str, Any] | None = None
         self._error = ""
@@ -149,15 +149,20 @@ class ClientStream:
                 self.close(StreamError("policy-violation", "too much before authentication"))
                 return
         delay = self.listener.shape(self, len(data))
-        if delay:
+        if delay and self._shaping is None:
             self._pause()
-            self.listener.server.clock.callLater(delay, self._resume)
+            self._shaping = self.listener.server.clock.callLater(delay, self._shaped)
         if not self.secure and getattr(self.transport, "tls", None) is not None:
             self.secure = True
         if self._waiting:
             self._enqueue(data)
         else:
             self._process(self.parser.feed(data))
+
+    def _shaped(self) -> None:
+        """The pause of a client that sends too fast is over."""
+        self._shaping = None
+        self._resume()
 
     def _enqueue(self, data: bytes) -> None:
         """Keeps what arrives until its turn; before there is a session unparsed.
@@ -280,7 +285,9 @@ class ClientStream:
     def _handle_nonza(self, event: Nonza) -> Deferred[Any] | None:
         asked = negotiation.classify(event.name)
         negotiation.check(self.state_, asked)
-        if asked is Input.STARTTLS:
+        if asked is Input.CLOSE:
+            self.close()
+        elif asked is Input.STARTTLS:
             self._start_tls()
         elif asked is Input.NONZA:
             return self._extension(event)
@@ -386,8 +393,8 @@ class ClientStream:
             self.listener.server.flusher.add(self)
         else:
             self._out.append(data)
-        if self._congested:
-            self._hold_back()
+        if self._backlog is not None:
+            self._backlog.grow(len(data))
 
     def flush(self) -> None:
         """Writes what is queued."""
@@ -396,29 +403,16 @@ class ClientStream:
             self._out = None
             self.transport.write_now(out[0] if len(out) == 1 else b"".join(out))
 
-    def _hold_back(self) -> None:
-        """This client reads too slowly: whoever writes to it now is paused until it has."""
-        if self.transport.queued > _QUEUE_LIMIT:
-            self.close(StreamError("resource-constraint", "the client does not read"))
-            return
-        active = self.listener.server.active
-        if active is not None and active is not self:
-            if self._held is None:
-                self._held = set()
-            if active not in self._held:
-                self._held.add(active)
-                active.hold()
-
     def congested(self) -> None:
-        """The transport's queue is full."""
-        self._congested = True
+        """The transport's queue is long."""
+        if self._backlog is None and self.state_ is not State.CLOSED:
+            self._backlog = Backlog(self)
 
     def drained(self) -> None:
         """The transport's queue is empty again."""
-        self._congested = False
-        held, self._held = self._held, None
-        for stream in held or ():
-            stream.let_go()
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            backlog.end()
 
     def hold(self) -> None:
         """Reads no more until :meth:`let_go`."""
@@ -444,6 +438,7 @@ class ClientStream:
         """Closes the stream (RFC 6120 §4.4), with an error if there is one (§4.9)."""
         if self.state_ is State.CLOSED:
             return
+        self.drained()  # last words are not held up by what waits before them
         if error is not None and not self.opened:
             write_header(self)  # RFC 6120 §4.9.1.1: an error comes within a stream
         if error is not None:
@@ -468,6 +463,9 @@ class ClientStream:
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
+        if self._shaping is not None:
+            self._shaping.cancel()
+            self._shaping = None
         if self._login is not None:
             self._login.abandon()
             self._login = None

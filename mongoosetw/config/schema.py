@@ -183,6 +183,20 @@ class ListenC2S:
         unit="seconds",
         doc="Time that a client has from connecting until it is logged in and has a resource.",
     )
+    max_send_queue: int = option(
+        16_777_216,
+        minimum=262_144,
+        unit="bytes",
+        doc="Bytes that may wait for a client that does not read them; beyond, it is disconnected."
+        " Whoever sends it much is paused long before.",
+    )
+    send_timeout: float = option(
+        60.0,
+        minimum=1,
+        maximum=SECONDS_MAXIMUM,
+        unit="seconds",
+        doc="Time after which a client that reads nothing of what waits for it is disconnected.",
+    )
     max_connections: int | Infinity = option(
         INFINITY, minimum=1, doc="Connections of this listener at one time."
     )

@@ -235,6 +235,9 @@ async def _resume(coroutine: Coroutine[Any, Any, T], waited: "Deferred[Any]") ->
     while True:
         try:
             value = await waited
+        except GeneratorExit:  # nobody waits any more, for this nor for that
+            coroutine.close()
+            raise
         except BaseException as error:  # handed on to where it belongs, and raised there
             try:
                 waited = coroutine.throw(error)

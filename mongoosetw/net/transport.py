@@ -27,7 +27,12 @@ CLOSING_TIME: Final = 5.0
 
 
 class StreamTransport(tcp.Server):
-    """The server's end of an XMPP connection."""
+    """The server's end of an XMPP connection.
+
+    :ivar moved: the kernel has taken something of the queue; whoever watches that clears it.
+    """
+
+    moved = False
 
     _tls: SSL.Connection | None = None
     _handshaking = False
@@ -105,6 +110,7 @@ class StreamTransport(tcp.Server):
 
     def doWrite(self) -> Any:
         """Writes what is queued."""
+        self.moved = True
         if self._handshaking:
             try:
                 self._handshake()
@@ -139,6 +145,7 @@ class StreamTransport(tcp.Server):
             return
         if self._handshaking:
             self._forget_tls()
+        self.unregisterProducer()  # told of an empty queue, Twisted would forget to close
         clock = cast(IReactorTime, self.reactor)
         self._closing = clock.callLater(CLOSING_TIME, self.abortConnection)
         self.startReading()

@@ -25,10 +25,12 @@ class MemoryTransport:
         self._address = address
         self.written = bytearray()
         self.queued = 0
+        self.moved = False
         self.closed = False
         self.paused = False
         self.tls: Any = None
         self.protocol: ClientProtocol | None = None
+        self.producer: Any = None
 
     def write_now(self, data: bytes) -> None:
         """Takes what the server writes."""
@@ -50,8 +52,9 @@ class MemoryTransport:
         """The server reads on."""
         self.paused = False
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Back-pressure is not simulated."""
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Whom to tell that the queue is long; a test does that itself."""
+        self.producer = producer
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """There is no TCP."""

@@ -58,6 +58,7 @@ _NONZAS: Final = {
     (ns.SASL, "response"): Input.RESPONSE,
     (ns.SASL, "abort"): Input.ABORT,
     (ns.STREAM, "stream"): Input.HEADER,
+    (ns.STREAM, "error"): Input.CLOSE,  # RFC 6120 §4.9.1.1: the peer ends its stream
 }
 
 

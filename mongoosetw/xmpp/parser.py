@@ -194,8 +194,14 @@ class _Expat:
         gap = self.data[self.last_end - self.offset :]
         if gap.isspace():
             self.last_end = self.fed
-        elif gap and self.depth and gap.lstrip()[:1] != b"<":
-            raise StreamError("bad-format", "text outside of a stanza")
+        elif gap and (first := gap.lstrip()[:1]) != b"<":
+            if self.depth:
+                raise StreamError("bad-format", "text outside of a stanza")
+            # Before the header: a byte order mark of UTF-8, of something else, or no XML at all.
+            if first in (b"\xff", b"\xfe", b"\x00"):
+                raise StreamError("unsupported-encoding")
+            if not codecs.BOM_UTF8.startswith(gap[:3]):
+                raise StreamError("not-well-formed", "no XML")
 
     def _error(self, error: expat.ExpatError) -> StreamError:
         if error.code == _UNDEFINED_ENTITY:

@@ -88,8 +88,21 @@ class RawClient:
         return (found + wanted).decode()
 
     def rest(self) -> str:
-        """All that comes until the server closes the connection."""
-        while received := self._receive():
+        """All that comes until the server closes the connection.
+
+        :raises AssertionError: it does not.
+        """
+        try:
+            while received := self._receive():
+                self._read += received
+        except TimeoutError:
+            raise AssertionError(f"the connection is open after {self._read!r}") from None
+        found, self._read = self._read, b""
+        return found.decode()
+
+    def pending(self) -> str:
+        """What has come already; without TLS."""
+        while select.select([self.socket], [], [], 0)[0] and (received := self._receive()):
             self._read += received
         found, self._read = self._read, b""
         return found.decode()
