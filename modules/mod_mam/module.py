@@ -12,10 +12,10 @@ from modules.mod_mam.prefs import Mode, Prefs, SQLPrefsStore
 from modules.mod_mam.tables import SCHEMA
 from modules.mod_mam.upkeep import Upkeep
 from mongoosetw.control import Args
-from mongoosetw.hooks.bus import Order, Outcome
+from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, UserSendMessage
 from mongoosetw.hooks.roster import IsSubscribed
-from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket
+from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket, UnacknowledgedMessage
 from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
 from mongoosetw.messagelog import MessageLog, marked
 from mongoosetw.metrics import Counter
@@ -158,6 +158,11 @@ class MAM(Module[MAMOptions]):
     def forget_prefs(self, user: JID) -> None:
         """Reads a user's preferences again at their next message."""
         self._prefs.pop(user, None)
+
+    @on(UnacknowledgedMessage, Order.EARLY)
+    def lost(self, event: UnacknowledgedMessage) -> Outcome:
+        """A page that a client did not get is of no use to another one."""
+        return STOP if (ns.MAM, "result") in event.stanza.children else None
 
     @on(RemoveUser)
     @on(AnonymousPurge)

@@ -124,7 +124,7 @@ class Offline(Module[OfflineOptions]):
         if catching is None and "sm" not in session.flags:
             return None
         stanza = event.stanza
-        if not self._can_wait(stanza):
+        if not self._can_wait(stanza) or (catching is None and self._is_sure(session, stanza)):
             return None
         if catching is not None and catching[0].full:
             entry = self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
@@ -136,6 +136,21 @@ class Offline(Module[OfflineOptions]):
             return None
         catching[0].hold(event.stanza)
         return STOP
+
+    def _is_sure(self, session: SessionLike, stanza: Stanza) -> bool:
+        """Whether another session gets the same message, and gets it for certain.
+
+        RFC 6121 §8.5.2.1.1: all sessions of the highest priority do.
+        """
+        assert stanza.to is not None
+        others = self.host.sessions.of(session.bare)
+        if len(others) == 1 or self.host.sessions.get(stanza.to) is session:
+            return False
+        return any(
+            other.priority == session.priority and other.available and "sm" not in other.flags
+            for other in others
+            if other is not session and other not in self._catching
+        )
 
     @on(MessagesAcknowledged)
     def acknowledged(self, event: MessagesAcknowledged) -> None:

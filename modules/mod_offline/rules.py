@@ -21,7 +21,7 @@ def _can_wait(type: str, children: tuple[Name, ...], groupchat: bool) -> bool:
     if type in ("headline", "error") or (type == "groupchat" and not groupchat):
         return False
     # no-permanent-store is about archives: XEP-0334 §4.1 lets it wait for the recipient
-    if (ns.HINTS, "no-store") in children:
+    if (ns.HINTS, "no-store") in children or (ns.MAM, "result") in children:
         return False
     return (ns.HINTS, "store") in children or not _states_only(children)
 

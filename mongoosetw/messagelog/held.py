@@ -52,13 +52,13 @@ class Held:
         """Whether a message is on its way."""
         return identifier in self._young or identifier in self._old or identifier in self._written
 
-    def settle(self, identifier: int) -> bool:
-        """The message has arrived; False if it has a row, or is not held here."""
-        if self._young.pop(identifier, None) is not None:
-            return True
-        if self._old.pop(identifier, None) is not None:
-            return True
-        self._written.pop(identifier, None)
+    def settle(self, identifier: int, owner: int) -> bool:
+        """The message has arrived; False if it has a row, or is not held here for the owner."""
+        for held in (self._young, self._old, self._written):
+            found = held.get(identifier)
+            if found is not None and found.owner == owner:
+                del held[identifier]
+                return held is not self._written
         return False
 
     def keep(self, identifier: int, holder: int) -> None:

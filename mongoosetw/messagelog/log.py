@@ -279,9 +279,10 @@ class MessageLog:
 
     def settle(self, user: JID, entries: Iterable[Entry]) -> None:
         """Notes that a user has got messages."""
-        rest = [entry for entry in entries if not self._held.settle(entry.id)]
+        owner = self.owner(user)
+        rest = [entry for entry in entries if not self._held.settle(entry.id, owner)]
         if rest:
-            self._settle(self.owner(user), [(entry.id, entry.shown) for entry in rest])
+            self._settle(owner, [(entry.id, entry.shown) for entry in rest])
 
     def _settle(self, owner: int, settled: list[tuple[int, bool]]) -> None:
         self._remove([(owner, identifier, shown) for identifier, shown in settled])

@@ -1,0 +1,1 @@
+"""Long stories of several users, told by chance or by hand."""
