@@ -143,20 +143,12 @@ class Host:
             if session is not None:
                 session.deliver(stanza)  # RFC 6121 §8.5.3.1
                 return None
-            if stanza.type in ("headline", "groupchat", "error", "normal", ""):
-                return self._no_such_resource(stanza, to)
+            if stanza.type != "chat":
+                # RFC 6121 §8.5.3.2.1: only chat is for the other resources then
+                if stanza.type not in ("headline", "error"):
+                    self.router.bounce(stanza, StanzaError("service-unavailable"))
+                return None
         if to.local is None:
-            self.router.bounce(stanza, StanzaError("service-unavailable"))
-            return None
-        if deliver_message_to_bare(self, stanza):
-            return None
-        return self._undeliverable(stanza, to.bare)
-
-    def _no_such_resource(self, stanza: Stanza, to: JID) -> Deferred[None] | None:
-        """RFC 6121 §8.5.3.2.1: only chat falls back to the bare JID's rules always."""
-        if stanza.type in ("headline", "error"):
-            return None
-        if stanza.type == "groupchat" or to.local is None:
             self.router.bounce(stanza, StanzaError("service-unavailable"))
             return None
         if deliver_message_to_bare(self, stanza):

@@ -21,4 +21,7 @@ def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
             host.router.bounce(stanza, StanzaError("service-unavailable"))
         elif stanza.kind == "message":
             if host.hooks.fire(UnacknowledgedMessage(stanza, session)) is not STOP:
+                if stanza.type in ("", "normal"):
+                    # It was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now.
+                    stanza = stanza.copy(to=session.bare)
                 host.route(delayed(stanza, host.domain, item.at))
