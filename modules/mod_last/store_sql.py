@@ -5,6 +5,7 @@ from sqlalchemy import Column, Connection, Index, Table
 
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.storage.upsert import upsert
 from mongoosetw.xmpp.jid import JID
 
 last = Table(
@@ -20,8 +21,7 @@ SCHEMA = Schema("mod_last", 1, (last,))
 
 _mine = (last.c.server == sa.bindparam("s")) & (last.c.username == sa.bindparam("u"))
 _SELECT = sa.select(last.c.seconds, last.c.state).where(_mine)
-_UPDATE = sa.update(last).where(_mine)
-_INSERT = sa.insert(last)
+_PUT = upsert(last, "seconds", "state")
 _DELETE = sa.delete(last).where(_mine)
 _DELETE_DOMAIN = sa.delete(last).where(last.c.server == sa.bindparam("s"))
 
@@ -47,12 +47,11 @@ class SQLLastStore:
 
     async def put(self, user: JID, seconds: int, state: str) -> None:
         """See :class:`modules.mod_last.store.LastStore`."""
-        values = {"seconds": seconds, "state": state}
+        row = {"server": user.domain, "username": user.local, "seconds": seconds, "state": state}
+        statement = _PUT[self._db.dialect]
 
         def work(connection: Connection) -> None:
-            if not connection.execute(_UPDATE, {**_key(user), **values}).rowcount:
-                row = {"server": user.domain, "username": user.local, **values}
-                connection.execute(_INSERT, row)
+            connection.execute(statement, row)
 
         await self._db.run("last_put", work)
 

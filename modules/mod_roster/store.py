@@ -15,7 +15,6 @@ from sqlalchemy import (
     delete,
     false,
     func,
-    insert,
     select,
 )
 
@@ -23,6 +22,7 @@ from modules.mod_roster.rules import NONE, State
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.lookup import Lookup, by_domain
 from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.storage.upsert import upsert
 from mongoosetw.xmpp.jid import JID
 
 
@@ -94,8 +94,8 @@ _REMOVE_ALL = delete(rosterusers).where(*_OF_USER[0])
 _REMOVE_ALL_GROUPS = delete(rostergroups).where(*_OF_USER[1])
 _REMOVE_DOMAIN = delete(rosterusers).where(_OF_USER[0][0])
 _REMOVE_DOMAIN_GROUPS = delete(rostergroups).where(_OF_USER[1][0])
-_ADD = insert(rosterusers)
-_ADD_GROUP = insert(rostergroups)
+_PUT = upsert(rosterusers, "nick", "subscription", "ask", "askmessage", "approved", "listed")
+_PUT_GROUP = upsert(rostergroups)
 _LETTERS = {"both": "B", "to": "T", "from": "F", "none": "N"}
 _ASKS = {(False, False): "N", (True, False): "O", (False, True): "I", (True, True): "B"}
 
@@ -159,13 +159,13 @@ class RosterStore:
             "listed": item.listed,
         }
         groups = [{**owner, "grp": group} for group in item.groups]
+        dialect = self._db.dialect
 
         def work(connection: Connection) -> None:
-            connection.execute(_REMOVE, key)
+            connection.execute(_PUT[dialect], row)
             connection.execute(_REMOVE_GROUPS, key)
-            connection.execute(_ADD, row)
             if groups:
-                connection.execute(_ADD_GROUP, groups)
+                connection.execute(_PUT_GROUP[dialect], groups)
 
         await self._db.run("roster_save", work)
 

@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Connection, String, Table, Text, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.storage.upsert import upsert
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.storage.database import Database
@@ -30,15 +30,7 @@ _OWNER = [
 _NAME = module_map.c.name == bindparam("k_name")
 _ALL = select(module_map.c.name, module_map.c.value).where(*_OWNER).order_by(module_map.c.name)
 _GET = select(module_map.c.value).where(*_OWNER, _NAME)
-_KEY = module_map.primary_key.columns
-_SQLITE = sqlite.insert(module_map)
-_POSTGRESQL = postgresql.insert(module_map)
-_SET = {
-    "sqlite": _SQLITE.on_conflict_do_update(_KEY, set_={"value": _SQLITE.excluded.value}),
-    "postgresql": _POSTGRESQL.on_conflict_do_update(
-        index_elements=_KEY, set_={"value": _POSTGRESQL.excluded.value}
-    ),
-}
+_SET = upsert(module_map, "value")
 _DELETE = delete(module_map).where(*_OWNER, _NAME)
 _DELETE_HOST = delete(module_map).where(module_map.c.host == bindparam("k_host"))
 

@@ -195,6 +195,7 @@ class PostgreSQLOutageTests(OutageTestCase):
                 self.postgresql.restart(mode)
                 answer = self.change_roster(dave, mode)
                 self.assertTrue(WAIT in answer or "type='result'" in answer, answer)
+                self.until(lambda: "type='result'" in self.change_roster(dave, "back"))
                 self.postgresql.terminate_backends()
                 self.assertIn("type='result'", self.change_roster(dave, "cut"))
             self.check_back(dave)
