@@ -12,6 +12,9 @@ Report = dict[str, float | str]
 _LONGEST_RUN = 300
 """Seconds after which the generator ends itself."""
 
+_BATCH = 500
+"""Accounts made in one run: hashing a password takes a server some milliseconds."""
+
 
 class LoadFailed(Exception):
     """The generator could not do its work at all."""
@@ -41,6 +44,18 @@ class Generator:
         self._program = program
         self.keys = keys
 
+    def make_accounts(self, port: int, count: int) -> None:
+        """Registers users and logs each in once, so that their SCRAM keys are known.
+
+        :raises LoadFailed: the server refuses some.
+        """
+        for scenario in ("register", "login"):
+            for first in range(1, count + 1, _BATCH):
+                users = ["--first", str(first), "-n", str(min(_BATCH, count + 1 - first))]
+                report = self.run([scenario, *users], port)
+                if report["failed"]:
+                    raise LoadFailed(f"{scenario} of users {first} …: {report['failed']} failed")
+
     def run(
         self,
         scenario: Sequence[str],
@@ -62,9 +77,12 @@ class Generator:
             command += ["--pid", str(pid)]
         if beside is not None:
             command += ["--beside", str(beside)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LONGEST_RUN + 60, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_LONGEST_RUN + 60, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LoadFailed(f"{' '.join(scenario)} did not end") from error
         lines = done.stdout.splitlines()
         if not lines or not lines[-1].startswith("{"):
             raise LoadFailed(f"{' '.join(scenario)}: {done.stderr.strip() or done.returncode}")

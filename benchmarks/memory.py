@@ -58,7 +58,7 @@ def watch(minutes: float, folder: Path) -> list[Sample]:
     load = Generator(generator.build(BUILD), folder / "keys")
     taken = []
     with server.running():
-        load.run(["register", "-n", str(_USERS)], server.port)
+        load.make_accounts(server.port, _USERS)
         for sample in samples(server, load, minutes * 60):
             taken.append(sample)
             logins, rss, pss = sample

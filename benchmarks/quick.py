@@ -50,10 +50,8 @@ def measure(
 ) -> Report:
     """Makes the accounts and runs the scenario once, all on one process."""
     load = Generator(generator.build(BUILD), server.folder / "keys")
-    users = str(scenario.users)
     with server.running():
-        load.run(["register", "-n", users], server.port)
-        load.run(["login", "-n", users], server.port)
+        load.make_accounts(server.port, scenario.users)
         if scenario.name == "presence":
             load.run(scenarios.rosters(), server.port)
         with profiled(server.pid, profile):

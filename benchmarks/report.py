@@ -12,6 +12,7 @@ BEGIN = "<!-- begin of what `make bench` writes -->"
 END = "<!-- end of what `make bench` writes -->"
 OURS = "mongoosetw"
 
+_LOSSES = ("lost", "gaps", "backward", "failed")
 _DISTURBED = 0.15
 """Cores used by others from which on a run counts only where there is no better one."""
 
@@ -47,8 +48,14 @@ class Results:
         runs = self._runs.get((scenario, server), [])
         return [run for run in runs if not run.disturbed] or runs
 
+    def figure(self, scenario: Scenario, server: str) -> float | None:
+        """The median of what a scenario measures."""
+        values = [scenario.figure(run.report) for run in self.of(scenario.name, server)]
+        known = [value for value in values if value is not None]
+        return statistics.median(known) if known else None
+
     def median(self, scenario: str, server: str, key: str) -> float | None:
-        """The median of one figure."""
+        """The median of any number of the generator's reports."""
         values = [float(r.report[key]) for r in self.of(scenario, server) if key in r.report]
         return statistics.median(values) if values else None
 
@@ -88,8 +95,7 @@ def comparison(
     head = ["what", "unit", *servers.values(), "to the better peer", "target", "reached"]
     rows = []
     for scenario in scenarios:
-        key = scenario.measure.key
-        medians = {name: results.median(scenario.name, name, key) for name in servers}
+        medians = {name: results.figure(scenario, name) for name in servers}
         if any(value is not None for value in medians.values()):
             cells = [number(value) for value in medians.values()]
             judged = _judged(scenario, medians)
@@ -100,7 +106,7 @@ def comparison(
 def _judged(scenario: Scenario, medians: Mapping[str, float | None]) -> tuple[str, str, str]:
     """The ratio to the better peer, the target, whether it is reached."""
     measure, ours = scenario.measure, medians.get(OURS)
-    peers = [value for name, value in medians.items() if not name.startswith(OURS) and value]
+    peers = [v for name, v in medians.items() if v is not None and not name.startswith(OURS)]
     ratio = ours / measure.better(peers) if peers and ours is not None else None
     shown = "" if ratio is None else f"{ratio:.2f} ×"
     sign = "≥" if measure.per_second else "≤"
@@ -115,6 +121,14 @@ def _judged(scenario: Scenario, medians: Mapping[str, float | None]) -> tuple[st
 
 def _yes(reached: bool) -> str:
     return "yes" if reached else "**no**"
+
+
+def losses(results: Results, scenarios: Iterable[Scenario]) -> str:
+    """Whether our server failed a client in any run."""
+    failed = sum(results.total(scenario.name, OURS, _LOSSES) for scenario in scenarios)
+    if failed:
+        return f"**Ours lost, doubled, reordered or refused {failed:.0f} messages or logins.**"
+    return "No login of ours failed, and no message was lost, doubled or reordered."
 
 
 def details(results: Results, scenarios: Iterable[Scenario], servers: Sequence[str]) -> str:
@@ -139,7 +153,7 @@ def _detail(results: Results, scenario: Scenario, server: str) -> list[str]:
     rates = [median(f"{prefix}_per_s"), median(f"{prefix}_per_cpu_s")] if prefix else ["", ""]
     times = [median(f"{latency}_p50_ms"), median(f"{latency}_p99_ms")] if prefix else ["", ""]
     cores = [median(f"{whose}_cores") for whose in ("server", "beside", "gen", "other")]
-    lost = results.total(scenario.name, server, ("lost", "gaps", "backward", "failed"))
+    lost = results.total(scenario.name, server, _LOSSES)
     runs = results.of(scenario.name, server)
     disturbed = " (disturbed)" if runs[0].disturbed else ""
     return [scenario.name, server, *rates, *times, *cores, f"{lost:.0f}", f"{len(runs)}{disturbed}"]

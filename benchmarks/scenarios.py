@@ -52,9 +52,8 @@ class Scenario:
     limit: float | None = None
 
     def figure(self, report: Report) -> float | None:
-        """What is compared, out of one run's report; None if the run does not have it."""
-        value = report.get(self.measure.key)
-        return float(value) if value is not None else None
+        """What is compared, out of one run's report; None where nothing happened in a run."""
+        return float(report.get(self.measure.key, 0)) or None
 
 
 LOGINS = Measure("logins_per_cpu_s", "logins per CPU-s")

@@ -5,7 +5,7 @@ from contextlib import redirect_stderr
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import compare, memory
+from benchmarks import memory, plan
 from benchmarks.scenarios import SCENARIOS
 
 
@@ -14,31 +14,31 @@ class PlanTests(SynchronousTestCase):
 
     def test_everything(self) -> None:
         """Without a choice all scenarios run on our server, but those of the archive."""
-        plan, _ = compare.parse([])
-        names = {s.name for s in plan.scenarios}
+        chosen = plan.parse([])
+        names = {s.name for s in chosen.scenarios}
         self.assertEqual(names, {s.name for s in SCENARIOS.values() if s.group != "archive"})
-        for scenario in plan.scenarios:
-            self.assertIn("mongoosetw", plan.servers_of(scenario))
+        for scenario in chosen.scenarios:
+            self.assertIn("mongoosetw", chosen.servers_of(scenario))
 
     def test_packaged_prosody_is_for_memory(self) -> None:
         """Prosody as packaged is compared where it is the better Prosody."""
-        plan, _ = compare.parse([])
+        chosen = plan.parse([])
         taking_part = {
-            s.group for s in plan.scenarios if "prosody-packaged" in plan.servers_of(s)
+            s.group for s in chosen.scenarios if "prosody-packaged" in chosen.servers_of(s)
         }
         self.assertEqual(taking_part, {"memory"})
 
     def test_choice(self) -> None:
         """Servers and scenarios that are named run, and only as many accounts are made."""
-        plan, _ = compare.parse(["--servers", "mongoosetw prosody", "--tests", "chat-sat"])
-        self.assertEqual(plan.servers_of(plan.scenarios[0]), ["mongoosetw", "prosody"])
-        self.assertEqual(plan.users_of("prosody", archive=False), 400)
+        chosen = plan.parse(["--servers", "mongoosetw prosody", "--tests", "chat-sat"])
+        self.assertEqual(chosen.servers_of(chosen.scenarios[0]), ["mongoosetw", "prosody"])
+        self.assertEqual(chosen.users_of("prosody", archive=False), 400)
 
     def test_unknown_names(self) -> None:
         """A scenario that does not exist is refused by its name."""
         said = io.StringIO()
         with redirect_stderr(said):
-            self.assertRaises(SystemExit, compare.parse, ["--tests", "chat-sat nonsense"])
+            self.assertRaises(SystemExit, plan.parse, ["--tests", "chat-sat nonsense"])
         self.assertIn("nonsense", said.getvalue())
 
 

@@ -68,6 +68,11 @@ class ComparisonTests(SynchronousTestCase):
         figures = {"mongoosetw": 1.6, "prosody": 40.0, "ejabberd": 0.8}
         self.assertEqual(self.judged("chat-3000", **figures), ["2.00 ×", "≤ 1.5 ×", "**no**"])
 
+    def test_a_server_that_did_nothing(self) -> None:
+        """A peer that delivered nothing in the window has no latency, not the best one."""
+        figures = {"mongoosetw": 1.0, "prosody": 2.0, "ejabberd": 0.0}
+        self.assertEqual(self.judged("chat-3000", **figures)[0], "0.50 ×")
+
     def test_limits_need_no_peer(self) -> None:
         """A figure with a limit of its own is judged by that."""
         self.assertEqual(self.judged("archive-ack", mongoosetw=4.0), ["", "≤ 15 ms", "yes"])
