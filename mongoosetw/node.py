@@ -12,6 +12,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet import defer
 
+from mongoosetw import collector
 from mongoosetw.c2s.listener import CertificateUnusable
 from mongoosetw.cluster.discovery import Seat
 from mongoosetw.cluster.membership import Membership
@@ -90,6 +91,7 @@ class NodeService(Service):
         self._control = ControlService(reactor, control, self.control_path())
         self._control.startService()
         signal.signal(signal.SIGHUP, self._hang_up)
+        collector.settle()
         self.announce()
 
     def open_ports(self, server: Server) -> None:
