@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
 from mongoosetw.auth.accounts import Accounts
+from mongoosetw.c2s.deadlines import Deadlines
 from mongoosetw.c2s.limits import ConnectionLimit, LoginThrottle
 from mongoosetw.c2s.stream import ClientStream
 from mongoosetw.config.certificates import certificate_expires, ensure_self_signed
@@ -119,6 +120,7 @@ class ClientListener(protocol.Factory):
         self.connections = ConnectionLimit(options)
         self.throttle = LoginThrottle(options)
         self.limits = _limits(options)
+        self.deadlines = Deadlines(server.clock, options.state_timeout, ClientStream.too_slow)
         self.certificates: dict[str, float] = {}
         self._context: SSL.Context | None = None
         self._bindings: dict[SSL.Context, bytes | None] = {}
@@ -223,6 +225,7 @@ class ClientListener(protocol.Factory):
         self.connections.options = options
         self.throttle.options = options
         self.limits = _limits(options)
+        self.deadlines.seconds = options.state_timeout
         self._use(certificates)
         for stream in self.streams:
             stream.shaper = None

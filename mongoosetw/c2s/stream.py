@@ -64,7 +64,6 @@ class ClientStream:
         "_queue",
         "_shaping",
         "_state_data",
-        "_timeout",
         "_waiting",
         "address",
         "failures",
@@ -108,10 +107,7 @@ class ClientStream:
         self._paused_by = 0
         self._state_data: dict[str, Any] | None = None
         self._error = ""
-        clock = listener.server.clock
-        self._timeout: IDelayedCall | None = clock.callLater(
-            listener.options.state_timeout, self._too_slow
-        )
+        listener.deadlines.add(self)
 
     # -- what modules may use
 
@@ -374,12 +370,10 @@ class ClientStream:
         self.session = session
         self.state_ = State.BOUND
         self.parser.limits = self.listener.limits
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+        self.listener.deadlines.discard(self)
 
-    def _too_slow(self) -> None:
-        self._timeout = None
+    def too_slow(self) -> None:
+        """The client has not bound a resource in time."""
         self.close(StreamError("connection-timeout"))
 
     # -- output
@@ -460,9 +454,7 @@ class ClientStream:
     def _finish(self, reason: str, *, clean: bool) -> None:
         self.state_ = State.CLOSED
         self.parser.close()
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+        self.listener.deadlines.discard(self)
         if self._shaping is not None:
             self._shaping.cancel()
             self._shaping = None

@@ -25,6 +25,7 @@ from mongoosetw.xmpp.tags import tag_end
 from mongoosetw.xmpp.tree import parse_element
 
 _HEADER: Final = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAM}'>".encode()
+_CLOSING: Final = b"</stream:stream>"
 _USUAL_NAMESPACES: Final = {None: ns.CLIENT, "stream": ns.STREAM}
 _RETIRE_AFTER: Final = 1 << 16
 _POOL_SIZE: Final = 16
@@ -364,6 +365,14 @@ def _borrow() -> _Expat:
     return core
 
 
+def _ended() -> _Expat:
+    """A parser of a stream that has been closed: it takes nothing more."""
+    core = _borrow()
+    core.feed(_CLOSING)
+    core.events.clear()
+    return core
+
+
 def _opened_with(namespaces: dict[str | None, str] | None) -> _Expat:
     """A parser of a stream that is open, with these namespaces declared in its header."""
     if namespaces is None or namespaces == _USUAL_NAMESPACES:
@@ -416,7 +425,10 @@ class StreamParser:
                 if len(known) <= self.limits.attributes:
                     self._opened = self._shared = True
                     return [StreamOpened(dict(known))]
-            core = _borrow() if self._opened and self._shared else _Expat()
+            elif self._shared and data == _CLOSING:  # spares a parser that nobody could use again
+                self._shared = False
+                return [StreamClosed()]
+            core = _Expat() if not self._opened else _borrow() if self._shared else _ended()
             core.limits = self.limits
             self._core = core
         elif core.fed > _RETIRE_AFTER:

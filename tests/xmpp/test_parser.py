@@ -222,6 +222,20 @@ class KnownHeaderTests(SynchronousTestCase):
             self.assertEqual(opened.attributes, {"to": "localhost", "version": "1.0"})
             self.assertEqual(stanza.id, "1")
 
+    def test_end(self) -> None:
+        """A stream ends with its closing tag, however it arrives; nothing may follow."""
+        end = b"</stream:stream>"
+        for portions in ([end], [end + b"\n"], [end[:9], end[9:]]):
+            parser = StreamParser()
+            parser.feed(HEADER)
+            events = [event for portion in portions for event in parser.feed(portion)]
+            self.assertEqual(events, [StreamClosed()])
+            for late in (b"<message/>", HEADER, b"</stream:stream>"):
+                parser = StreamParser()
+                for portion in (HEADER, *portions):
+                    parser.feed(portion)
+                self.assertIsInstance(parser.feed(late)[-1], StreamError)
+
     def test_limits_hold(self) -> None:
         """A header with more attributes than allowed is refused where others accept it."""
         header = HEADER.replace(b">", b" a='1' b='2' c='3'>")
