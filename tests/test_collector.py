@@ -2,9 +2,6 @@
 
 import gc
 
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
-
 from mongoosetw import collector
 from mongoosetw.c2s.session import Session
 from mongoosetw.c2s.stream import ClientStream
@@ -28,8 +25,8 @@ class CollectorTests(ServerTestCase):
             client.send("<presence/><message to='romeo@localhost/a'><body>hello</body></message>")
             if closing:
                 client.send("</stream:stream>")
-            client.protocol.connectionLost(Failure(ConnectionDone()))
-            self.settle()
+            else:
+                client.lose()
             client.events.clear()
 
     def test_nothing_is_left(self) -> None:

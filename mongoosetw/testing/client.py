@@ -40,9 +40,14 @@ class MemoryTransport:
     def loseConnection(self) -> None:
         """The server closes the connection."""
         if not self.closed:
-            self.closed = True
-            assert self.protocol is not None
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.lost(Failure(ConnectionDone()))
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone, and whoever used it is told."""
+        self.closed = True
+        self.producer = None
+        assert self.protocol is not None
+        self.protocol.connectionLost(reason)
 
     def pauseProducing(self) -> None:
         """The server reads no more for now."""
@@ -108,8 +113,7 @@ class Connection:
 
     def lose(self) -> None:
         """The connection breaks."""
-        self.transport.closed = True
-        self.protocol.connectionLost(Failure(ConnectionLost()))
+        self.transport.lost(Failure(ConnectionLost()))
         self._flush()
 
 
