@@ -20,6 +20,8 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from mongoosetw.socketpath import check_path
+
 SOCKET_NAME: Final = "mongoosectl.sock"
 MAX_REQUEST: Final = 1024 * 1024
 """Bytes of the longest request."""
@@ -199,13 +201,15 @@ class ControlService(Service):
         """Open the socket.
 
         :raises twisted.internet.error.CannotListenError: when another server has it.
+        :raises PathTooLong: when no socket can be there.
         """
+        check_path(self._path)
         super().startService()
         remove_stale(self._path)
         # The mode is right from the first moment on, not only after the chmod.
         mask = os.umask(0o177)
         try:
-                self._port = self._reactor.listenUNIX(
+            self._port = self._reactor.listenUNIX(
                 str(self._path), ControlFactory(self._control), mode=0o600
             )
         finally:

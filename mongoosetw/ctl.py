@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mongoosetw import ctl_layout as layout
 from mongoosetw.config.errors import ConfigErrors
+from mongoosetw.socketpath import PathTooLong, check_path
 
 if TYPE_CHECKING:
     from mongoosetw.config.load import Config
@@ -285,6 +286,7 @@ def ask(path: Path, command: str, args: dict[str, Any]) -> Any:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT)
+            check_path(Path(path))
             connection.connect(str(path))
             connection.sendall(request)
             with connection.makefile("rb") as answers:
@@ -314,7 +316,11 @@ def _load(path: Path) -> "Config":
 
 def _check(options: argparse.Namespace) -> int:
     path = Path(options.file) if options.file else config_path(options)
-    _load(path)
+    config = _load(path)
+    try:
+        check_path(Path(config.general.control_socket))
+    except PathTooLong as error:
+        raise Failed(f"{path}: {error}") from None
     print(f"{path}: no errors")
     return 0
 

@@ -7,10 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet import defer
+from twisted.internet.error import ReactorNotRunning
 
 from mongoosetw import collector
 from mongoosetw.c2s.listener import CertificateUnusable
@@ -56,6 +58,7 @@ class NodeService(Service):
         self._ports: list[Any] = []
         self._hide: Callable[[], None] = lambda: None
         self._control: ControlService | None = None
+        self._running = False
 
     @property
     def seat(self) -> Seat:
@@ -68,6 +71,7 @@ class NodeService(Service):
         self._reactor.callWhenRunning(self._run)
 
     def _run(self) -> None:
+        watch_signals(self._reactor, self._reload)
         started = defer.Deferred.fromCoroutine(self._start())
         started.addErrback(self._failed)
 
@@ -90,8 +94,8 @@ class NodeService(Service):
         self.add_commands(control, server)
         self._control = ControlService(reactor, control, self.control_path())
         self._control.startService()
-        signal.signal(signal.SIGHUP, self._hang_up)
         collector.settle()
+        self._running = True
         self.announce()
 
     def open_ports(self, server: Server) -> None:
@@ -120,11 +124,9 @@ class NodeService(Service):
         assert self._server is not None
         announce(self.config, self.path, list(self._server.hosts))
 
-    def _hang_up(self, *_: object) -> None:
-        self._reactor.callFromThread(self._reload)
-
     def _reload(self) -> None:
-        assert self._server is not None
+        if self._server is None or not self._running:
+            return  # it has read the configuration just now, or needs it no longer
         reloaded = defer.Deferred.fromCoroutine(self._server.reload())
         reloaded.addErrback(lambda failure: logger.error("reload_refused %s", failure.value))
 
@@ -147,6 +149,7 @@ class NodeService(Service):
         return defer.Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._running = False
         if self._control is not None:
             self._control.stopService()
         self._hide()
@@ -181,6 +184,25 @@ def announce(config: Config, path: str, domains: Sequence[str]) -> None:
         file=sys.__stdout__,
         flush=True,
     )
+
+
+def watch_signals(reactor: Any, reload: Callable[[], None]) -> None:
+    """Has SIGHUP read the configuration again, SIGTERM and SIGINT end the process in good order.
+
+    Twisted would stop for these two as well, but then end the process by the same signal again;
+    so its exit status is 0 when it was told to stop and did.
+    """
+
+    def stop() -> None:
+        with suppress(ReactorNotRunning):  # it is stopping already
+            reactor.stop()
+
+    for number, call in (
+        (signal.SIGHUP, reload),
+        (signal.SIGTERM, stop),
+        (signal.SIGINT, stop),
+    ):
+        signal.signal(number, lambda *_, call=call: reactor.callFromThread(call))
 
 
 def end_with(reactor: Any, status: int) -> None:

@@ -31,7 +31,7 @@ from mongoosetw.config.load import Config, load
 from mongoosetw.control import CommandError, ControlService
 from mongoosetw.loading import options_of
 from mongoosetw.logs import set_level
-from mongoosetw.node import announce, end_with, raise_file_limit, socket_path
+from mongoosetw.node import announce, end_with, raise_file_limit, socket_path, watch_signals
 
 logger = logging.getLogger(__name__)
 PATIENCE: Final = 30.0
@@ -74,7 +74,7 @@ class SupervisorService(Service):
             logger.error("start_failed %s", error)
             end_with(self.reactor, 1)
             return
-        signal.signal(signal.SIGHUP, self._hang_up)
+        watch_signals(self.reactor, self._reload)
         for worker in self.workers:
             worker.start()
         self._watch.start(1.0, now=False).addErrback(_watch_failed)
@@ -174,9 +174,6 @@ class SupervisorService(Service):
             raise Unreachable(f"{worker.name} is {worker.state}")
         path = control_socket(self.config.general.data_dir, worker.index)
         return await ask(self.reactor, path, command, args)
-
-    def _hang_up(self, *_: object) -> None:
-        self.reactor.callFromThread(self._reload)
 
     def _reload(self) -> None:
         self.take_configuration()

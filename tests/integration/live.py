@@ -11,6 +11,7 @@ class SomeTests(LiveTestCase):
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -31,6 +32,8 @@ from mongoosetw.xmpp.jid import JID
 from tests.integration.raw import RawClient
 
 reactor: Any = _reactor
+PATIENCE = 60.0
+"""Seconds after which a test that waits is given up."""
 T = TypeVar("T")
 S = TypeVar("S", bound="LiveTestCase")
 
@@ -43,6 +46,17 @@ def threaded(method: Callable[[S], None]) -> Callable[[S], "Deferred[None]"]:
         return deferToThread(method, self)
 
     return run
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Waits for something that is bound to happen.
+
+    :raises AssertionError: it does not.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 def free_port() -> int:
@@ -77,7 +91,7 @@ class LiveTestCase(TestCase):
     users: ClassVar[tuple[str, ...]] = ("alice", "bob")
     listener_options: ClassVar[str] = "allow_plain_without_tls = true"
     extra: ClassVar[str] = ""
-    timeout = 60
+    timeout = 2 * PATIENCE
 
     def setUp(self) -> "Deferred[None]":
         """Starts the server."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.net import transport
 from mongoosetw.xmpp.jid import JID
-from tests.integration.live import LiveTestCase, reactor, threaded
+from tests.integration.live import LiveTestCase, reactor, threaded, wait_until
 from tests.integration.raw import RawClient, header
 
 
@@ -153,5 +153,4 @@ class HandshakeTests(LiveTestCase):
 
     def wait_for_streams(self, number: int) -> None:
         """Waits until the server has accepted so many connections."""
-        while len(self.in_reactor(lambda: self.listener.streams)) < number:
-            pass
+        wait_until(lambda: self.in_reactor(lambda: len(self.listener.streams)) == number)

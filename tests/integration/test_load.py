@@ -2,11 +2,12 @@
 
 import contextlib
 import re
+from functools import partial
 from typing import Any
 
 from mongoosetw.net import transport
 from mongoosetw.xmpp.jid import JID
-from tests.integration.live import LiveTestCase, reactor, threaded
+from tests.integration.live import LiveTestCase, reactor, threaded, wait_until
 from tests.integration.raw import RawClient
 
 
@@ -136,8 +137,7 @@ class LoopbackTests(LiveTestCase):
         clients[0].send("</stream:stream>")
         clients[0].rest()
         clients[0].close()
-        while self.in_reactor(lambda: self.listener.connections.total) > 1:
-            pass
+        wait_until(lambda: self.in_reactor(lambda: self.listener.connections.total) == 1)
         self.client().open()
 
     @threaded
@@ -151,8 +151,7 @@ class LoopbackTests(LiveTestCase):
             client.send(
                 "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGMAYw==</auth>"
             )
-            while not self.waiting(seconds):
-                pass
+            wait_until(partial(self.waiting, seconds))
             self.advance(seconds)
             client.until("</failure>")
 
@@ -211,8 +210,7 @@ class UnauthenticatedTests(LiveTestCase):
             slow.send(byte)
             self.advance(1)
         slow.send("<")
-        while self.in_reactor(lambda: len(self.listener.streams)) < 5:
-            pass
+        wait_until(lambda: self.in_reactor(lambda: len(self.listener.streams)) == 5)
         self.advance(31)
         for client in (silent, opened, slow, proven):
             self.assertIn("<connection-timeout", client.rest())
