@@ -46,6 +46,8 @@ def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
     """
     assert stream.host is not None and stream.user is not None
     try:
+        if not stanza.id:
+            raise StanzaError("bad-request")  # RFC 6120 §8.2.3
         session = Session(stream, stream.host, _wanted_address(stream.user, stanza))
         session.flags = _GUEST if stream.guest else session.flags
         pending = stream.host.hooks.fire(OpenSession(session))
