@@ -485,21 +485,3 @@ def _restricted(*_: object) -> NoReturn:
 def _xml_declaration(version: str, encoding: str | None, standalone: int) -> None:
     if encoding is not None and encoding.upper() != "UTF-8":
         raise StreamError("unsupported-encoding")  # RFC 6120 §11.6
-
-
-def parse_stanza(xml: bytes) -> Stanza:
-    """Reads one whole stanza.
-
-    :raises ValueError: it is not one well-formed stanza.
-    """
-    parser = StreamParser()
-    events = parser.feed(_HEADER + xml)[1:]
-    parser.close()
-    if len(events) != 1 or not isinstance(events[0], Stanza):
-        raise ValueError(f"not one stanza: {events}")
-    return events[0]
-
-
-def child_names(inner: bytes) -> tuple[Name, ...]:
-    """The names of the elements that stand side by side in ``inner``."""
-    return parse_stanza(b"<message>" + inner + b"</message>").children

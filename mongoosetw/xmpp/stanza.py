@@ -179,7 +179,7 @@ class Stanza:
         :raises ValueError: it is not one well-formed stanza.
         :raises InvalidJID: an address is malformed.
         """
-        from mongoosetw.xmpp.parser import parse_stanza  # the parser makes stanzas
+        from mongoosetw.xmpp.whole import parse_stanza  # the parser makes stanzas
 
         return parse_stanza(xml.encode() if isinstance(xml, str) else xml)
 
@@ -366,6 +366,6 @@ def _only_text(inner: bytes, tag: bytes) -> str | None:
 def _child_names(inner: bytes) -> tuple[Name, ...]:
     if not inner:
         return ()
-    from mongoosetw.xmpp.parser import child_names
+    from mongoosetw.xmpp.whole import child_names
 
     return child_names(inner)

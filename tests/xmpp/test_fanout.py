@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.parser import parse_stanza
 from mongoosetw.xmpp.stanza import Stanza
+from mongoosetw.xmpp.whole import parse_stanza
 
 ROMEO = JID.parse("romeo@localhost/a")
 JULIET = JID.parse("juliet@localhost")
