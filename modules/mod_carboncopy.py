@@ -1,8 +1,11 @@
 """XEP-0280: Message Carbons. A user's other devices see what one of them sends and receives."""
 
+from collections.abc import Iterable, Sequence
+
 from mongoosetw.delivery import most_available
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import SessionLike, UserReceiveMessage, UserSendMessage
+from mongoosetw.hooks.privacy import PrivacyCheck
 from mongoosetw.hooks.routing import UnacknowledgedMessage
 from mongoosetw.messagelog import with_id
 from mongoosetw.module import BARE, IQ, XEP, Module, NoOptions, on, on_iq
@@ -88,17 +91,33 @@ class Carbons(Module[NoOptions]):
         enabled = self._enabled(session)
         if not enabled or stanza.to is None or not eligible(stanza, sent=False):
             return None
-        others = enabled
+        others = self._welcoming(stanza, enabled)
         if self.host.sessions.get(stanza.to) is None:
             # Addressed to the account: these get the message itself (RFC 6121 §8.5.2.1.1),
             # and the first of them is the one that copies are made for.
             able = [s for s in self.host.sessions.of(session.bare) if s.available]
-            original = most_available([s for s in able if (s.priority or 0) >= 0])
+            most = most_available([s for s in able if (s.priority or 0) >= 0])
+            original = self._welcoming(stanza, most)
             if original and original[0] is not session:
                 return None
-            others = tuple(s for s in enabled if s not in original)
+            others = [s for s in others if s not in original]
         self._copy("received", stanza, session, others)
         return None
+
+    def _welcoming(
+        self, stanza: Stanza, sessions: Sequence[SessionLike]
+    ) -> Sequence[SessionLike]:
+        """The resources to whose eyes a message may come, be it as a copy (XEP-0016 §2.2)."""
+        hooks = self.host.hooks
+        if not hooks.handled(PrivacyCheck):
+            return sessions
+        found = []
+        for session in sessions:
+            check = PrivacyCheck(session.jid, stanza, "in")
+            # who is connected is checked at once: a Deferred would be no answer
+            if hooks.fire(check) is None and check.allowed:
+                found.append(session)
+        return found
 
     @on(UnacknowledgedMessage, Order.CHECK)
     def lost(self, event: UnacknowledgedMessage) -> Outcome:
@@ -111,7 +130,7 @@ class Carbons(Module[NoOptions]):
         direction: str,
         stanza: Stanza,
         session: SessionLike,
-        others: tuple[SessionLike, ...],
+        others: Iterable[SessionLike],
     ) -> None:
         inner = b"<%b xmlns='%b'><forwarded xmlns='%b'>%b</forwarded></%b>" % (
             direction.encode(),

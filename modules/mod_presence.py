@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Collection
 
 from twisted.internet.defer import Deferred
 
+from mongoosetw.delivery import may_see
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
 from mongoosetw.hooks.presence import PresenceChanged, UnsetPresence, UserAvailable
+from mongoosetw.hooks.privacy import PrivacyChanged
 from mongoosetw.hooks.roster import SubscriptionLists
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.host import Host
@@ -117,7 +119,7 @@ class Presence(Module[NoOptions]):
         """§4.2.2, §4.4.2: to every subscriber, and to the user's own resources."""
         host_for = self.host.server.host_for
         fanout = Fanout(stanza)
-        for contact in (*contacts, session.bare):
+        for contact in (*may_see(session, contacts), session.bare):
             host = host_for(contact.domain)
             if host is None:
                 self.host.route(fanout.to(contact))
@@ -131,12 +133,15 @@ class Presence(Module[NoOptions]):
         for contact in (*contacts, session.bare):
             host = self.host.server.host_for(contact.domain)
             if host is None:
-                probe = Stanza.make("presence", from_=session.bare, to=contact, type="probe")
-                self.host.route(probe)
+                self._probe(session, contact)
                 continue
             for other in host.sessions.available(contact):
-                if other.presence is not None and other.jid != session.jid:
-                    session.deliver(_presence_of(other, session.jid))
+                if other.jid != session.jid:
+                    _show(other, session)
+
+    def _probe(self, session: SessionLike, contact: JID) -> None:
+        probe = Stanza.make("presence", from_=session.bare, to=contact, type="probe")
+        self.host.route(probe)
 
     def _leave(self, session: SessionLike, stanza: Stanza) -> Awaitable[None] | None:
         """§4.5: the client goes unavailable, or its connection was lost."""
@@ -182,19 +187,80 @@ class Presence(Module[NoOptions]):
             refusal = Stanza.make("presence", from_=user, to=asker, type="unsubscribed")
             self.host.route(refusal)
             return
-        present = self.host.sessions.available(user)
-        for session in present:
-            if session.presence is not None:
-                self.host.route(_presence_of(session, asker))
-        if not present:
+        seen = False
+        for session in self.host.sessions.available(user):
+            presence = session.presence
+            if presence is not None and may_see(session, (asker,)):
+                seen = True
+                self.host.route(Fanout(presence).to(asker))
+        if not seen:
             away = Stanza.make("presence", from_=user, to=asker, type="unavailable")
             self.host.route(away)
 
+    # -- privacy (XEP-0016 §2.10, §2.11; XEP-0191 §3.3, §3.4)
 
-def _presence_of(session: SessionLike, to: JID) -> Stanza:
-    """The last available presence of a session, for somebody who may see it."""
-    assert session.presence is not None
-    return Fanout(session.presence).to(to)
+    @on(PrivacyChanged)
+    def rules_changed(self, event: PrivacyChanged) -> Awaitable[None] | None:
+        """Who must no longer see the user sees the user leave, and the other way round."""
+        session = event.session
+
+        def tell(lists: SubscriptionLists) -> None:
+            self._hide_or_show(event, lists.from_them)
+            if session.available:
+                for contact in lists.to_them:
+                    self._lose_or_find(event, contact)
+
+        return self._with_lists(session.bare, tell)
+
+    def _hide_or_show(self, event: PrivacyChanged, subscribers: Collection[JID]) -> None:
+        """§2.11: past the rules, which hold already."""
+        session = event.session
+        directed = self._directed.get(session.jid, set())
+        for contact in {*subscribers, *directed}:
+            before = event.before.allows_presence(contact, "out")
+            after = event.after.allows_presence(contact, "out")
+            if before and not after and (session.available or contact in directed):
+                self.host.route(_gone(session.jid, contact))
+                directed.discard(contact)
+            elif after and not before and session.presence is not None and contact in subscribers:
+                self.host.route(Fanout(session.presence).to(contact))
+
+    def _lose_or_find(self, event: PrivacyChanged, contact: JID) -> None:
+        """§2.10: the same for the user, who has seen a contact or sees it again."""
+        session = event.session
+        host = self.host.server.host_for(contact.domain)
+        if host is None:
+            change = _change(event, contact)
+            if change == "lost":
+                session.send(_gone(contact, session.jid))
+            elif change == "found":
+                self._probe(session, contact)
+            return
+        for other in host.sessions.available(contact):
+            change = _change(event, other.jid)
+            if change == "lost":
+                session.send(_gone(other.jid, session.jid))
+            elif change == "found":
+                _show(other, session)
+
+
+def _show(other: SessionLike, session: SessionLike) -> None:
+    """A session learns of another one's last available presence, if it may see it."""
+    presence = other.presence
+    if presence is not None and may_see(other, (session.jid,)):
+        session.deliver(Fanout(presence).to(session.jid))
+
+
+def _gone(contact: JID, to: JID) -> Stanza:
+    return Stanza.make("presence", from_=contact, to=to, type="unavailable")
+
+
+def _change(event: PrivacyChanged, contact: JID) -> str:
+    before = event.before.allows_presence(contact, "in")
+    after = event.after.allows_presence(contact, "in")
+    if before == after:
+        return ""
+    return "found" if after else "lost"
 
 
 async def _settled(pending: Awaitable[object]) -> None:

@@ -339,13 +339,13 @@ def _docs(options: argparse.Namespace) -> int:
 
 
 def _schemas(config: "Config") -> "list[Schema]":
-    """Return the schemas of the core and of every configured module, each once."""
+    """Return the schemas of the core and of every module that would run, each once."""
     from mongoosetw import core_tables
-    from mongoosetw.loading import find
+    from mongoosetw.loading import find, with_needs
 
     found = {schema.owner: schema for schema in core_tables.SCHEMAS}
     for host in config.hosts.values():
-        for module in host.modules.values():
+        for module in with_needs(host.modules).values():
             schema = find(module.class_path or module.name).schema
             if schema is not None:
                 found[schema.owner] = schema

@@ -1,9 +1,11 @@
 """Local delivery: RFC 6121 §8.5, the rules of its table, for one host."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mongoosetw.hooks.bus import STOP
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.presence import PresenceRecipients
 from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID
@@ -64,3 +66,16 @@ def deliver_presence(host: "Host", stanza: Stanza) -> None:
             session.deliver(stanza)
     elif (found := host.sessions.get(to)) is not None:
         found.deliver(stanza)
+
+
+def may_see(session: SessionLike, contacts: Collection[JID]) -> Collection[JID]:
+    """Those of the contacts to whom a session's presence may be shown.
+
+    :raises HookFailed: a check failed.
+    """
+    hooks = session.host.hooks
+    if not contacts or not hooks.handled(PresenceRecipients):
+        return contacts
+    event = PresenceRecipients(session, contacts)
+    hooks.fire(event)
+    return event.recipients

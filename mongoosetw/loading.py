@@ -4,7 +4,7 @@ import importlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +110,39 @@ def check_modules(configured: Mapping[str, ModuleConfig]) -> None:
 
     :raises LoadError: one is missing.
     """
-    in_order({name: find(module.class_path or name) for name, module in configured.items()})
+    wanted = with_needs(configured)
+    in_order({name: find(module.class_path or name) for name, module in wanted.items()})
+
+
+def with_needs(
+    configured: Mapping[str, ModuleConfig], running: Container[str] = ()
+) -> dict[str, ModuleConfig]:
+    """The configured modules, and those that they need that neither are configured nor run.
+
+    Such a one gets the options of who needs it if they are of its kind, else its defaults; a
+    module that is only used if it is there is not started.
+
+    :raises LoadError: one cannot be found.
+    """
+    wanted = dict(configured)
+    waiting = list(configured.values())
+    while waiting:
+        module = waiting.pop()
+        for need in find(module.class_path or module.name).requires:
+            if need.hard and need.name not in wanted and need.name not in running:
+                kind = find(need.name).options_class
+                options = module.options if type(module.options) is kind else kind()
+                wanted[need.name] = ModuleConfig(need.name, options)
+                waiting.append(wanted[need.name])
+    return wanted
 
 
 async def start_modules(host: "Host", configured: Mapping[str, ModuleConfig]) -> None:
-    """Starts the modules of a host and publishes their handlers in one step.
+    """Starts the modules of a host, with what they need, and publishes their handlers in one step.
 
     :raises LoadError: one is missing; nothing was started then.
     """
+    configured = with_needs(configured, host.modules)
     classes = {name: find(module.class_path or name) for name, module in configured.items()}
     for name in in_order({**_classes(host), **classes}):
         if name in classes:
@@ -191,6 +216,7 @@ async def reload_modules(
 
     :raises LoadError: a module is missing; nothing was changed then.
     """
+    old, new = with_needs(old), with_needs(new)
     classes = {name: find(module.class_path or name) for name, module in new.items()}
     in_order(classes)
     changed = {name for name in new if old.get(name) != new[name]}

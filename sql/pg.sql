@@ -113,6 +113,38 @@ CREATE TABLE mam_retention (
 	PRIMARY KEY (server, username)
 );
 
+CREATE TABLE privacy_default_list (
+	server VARCHAR(250) NOT NULL, 
+	username VARCHAR(250) NOT NULL, 
+	name TEXT NOT NULL, 
+	PRIMARY KEY (server, username)
+);
+
+CREATE TABLE privacy_list (
+	id BIGSERIAL NOT NULL, 
+	server VARCHAR(250) NOT NULL, 
+	username VARCHAR(250) NOT NULL, 
+	name TEXT NOT NULL, 
+	created_at TIMESTAMP WITHOUT TIME ZONE DEFAULT now() NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (server, username, name)
+);
+
+CREATE TABLE privacy_list_data (
+	id BIGINT NOT NULL, 
+	ord BIGINT NOT NULL, 
+	t VARCHAR(1) NOT NULL, 
+	value TEXT NOT NULL, 
+	action VARCHAR(1) NOT NULL, 
+	match_all BOOLEAN NOT NULL, 
+	match_iq BOOLEAN NOT NULL, 
+	match_message BOOLEAN NOT NULL, 
+	match_presence_in BOOLEAN NOT NULL, 
+	match_presence_out BOOLEAN NOT NULL, 
+	PRIMARY KEY (id, ord), 
+	FOREIGN KEY(id) REFERENCES privacy_list (id) ON DELETE CASCADE
+);
+
 CREATE TABLE rosterusers (
 	server VARCHAR(250) NOT NULL, 
 	username VARCHAR(250) NOT NULL, 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from modules.mod_offline.rules import delay
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.privacy import PrivacyCheck
 from mongoosetw.messagelog import Entry, MessageLog, Pending, marked
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import BackendUnavailable
@@ -101,10 +102,12 @@ class CatchUp:
             if message.holder in alive or self._log.on_its_way(message.id):
                 continue  # on its way to a session that may still acknowledge it
             sent.append(message.id)
-            if message.expire is None or message.expire > self._now():
-                self._send(self._stanza(message))
+            stanza = self._stanza(message)
+            expired = message.expire is not None and message.expire <= self._now()
+            if expired or not await self._let_in(stanza):
+                self._log.settle(user, [stanza.log])
             else:
-                self._log.settle(user, [Entry(message.id, shown=message.shown)])
+                self._send(stanza)
         if sent and "sm" in session.flags:
             with suppress(BackendUnavailable):  # a restart would have them sent again
                 await self._log.take(user, sent, session.sid)
@@ -118,6 +121,12 @@ class CatchUp:
                 return await self._log.pending(self._session.bare, after, PAGE)
             except BackendUnavailable:
                 await task.deferLater(self._session.host.server.clock, _TRY_AGAIN)
+
+    async def _let_in(self, stanza: Stanza) -> bool:
+        """Whether the user still wants to hear of the sender (XEP-0016 §2.2, XEP-0191 §3.3)."""
+        check = PrivacyCheck(self._session.jid, stanza, "in")
+        await self._session.host.hooks.run(check)
+        return check.allowed
 
     def _stanza(self, message: Pending) -> Stanza:
         stanza = Stanza.parse(message.stanza)

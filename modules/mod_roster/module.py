@@ -11,8 +11,9 @@ from modules.mod_roster.contacts import Contacts, Rosters
 from modules.mod_roster.rules import NONE
 from modules.mod_roster.store import SCHEMA, Item, RosterStore
 from mongoosetw.config.options import option
+from mongoosetw.delivery import may_see
 from mongoosetw.hooks.bus import STOP, Order, Outcome
-from mongoosetw.hooks.c2s import OpenSession, StreamFeatures, UserSendPresence
+from mongoosetw.hooks.c2s import OpenSession, SessionLike, StreamFeatures, UserSendPresence
 from mongoosetw.hooks.presence import UserAvailable
 from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, SubscriptionLists
 from mongoosetw.hooks.routing import FilterLocalPacket
@@ -234,12 +235,15 @@ class Roster(Module[RosterOptions]):
             item = contacts.get(contact) or Item(contact, listed=False)
             state, routed = rules.outbound(item.state, stanza.type)
             listed = item.listed or stanza.type in ("subscribe", "subscribed")
+            seen = self._visible(user, contact)
             await self._save(user, contacts, replace(item, state=state, listed=listed))
         if routed:
             # §3.1.2: from and to are bare JIDs
             self.host.route(stanza.copy(from_=user, to=contact))
-        if state.from_ != item.state.from_:
-            self._show_presence(user, contact, available=state.from_)
+        if state.from_ and not item.state.from_:
+            self._show_presence(user, contact)
+        elif item.state.from_ and not state.from_:
+            self._hide(seen, contact)  # §3.2.2
         return STOP
 
     @on(FilterLocalPacket, Order.EARLY)
@@ -260,15 +264,16 @@ class Roster(Module[RosterOptions]):
         async with self.rosters.changing(user) as contacts:
             item = contacts.get(contact) or Item(contact, listed=False)
             state, shown, answer = rules.inbound(item.state, stanza.type)
+            seen = self._visible(user, contact)
             await self._save(user, contacts, replace(item, state=state))
         if shown:
             self._show(user, stanza.copy(from_=contact, to=user))
         if answer:
             self._route(user, contact, answer)
         if state.from_ and (answer or not item.state.from_):
-            self._show_presence(user, contact, available=True)
+            self._show_presence(user, contact)
         elif item.state.from_ and not state.from_:
-            self._show_presence(user, contact, available=False)  # §3.3.3
+            self._hide(seen, contact)  # §3.3.3
         return STOP
 
     def _show(self, user: JID, stanza: Stanza) -> None:
@@ -287,14 +292,21 @@ class Roster(Module[RosterOptions]):
 
         return self.rosters.use(session.bare, show)
 
-    def _show_presence(self, user: JID, contact: JID, *, available: bool) -> None:
-        """§3.1.5, §3.2.2: the contact learns of the user's presence, or loses sight of it."""
-        for session in self.host.sessions.available(user):
-            if available and session.presence is not None:
+    def _visible(self, user: JID, contact: JID) -> list[SessionLike]:
+        """The user's available resources, without those that hide from the contact."""
+        return [s for s in self.host.sessions.available(user) if may_see(s, (contact,))]
+
+    def _show_presence(self, user: JID, contact: JID) -> None:
+        """§3.1.5: the contact learns of the user's presence."""
+        for session in self._visible(user, contact):
+            if session.presence is not None:
                 self.host.route(session.presence.copy(from_=session.jid, to=contact))
-            elif not available:
-                gone = Stanza.make("presence", from_=session.jid, to=contact, type="unavailable")
-                self.host.route(gone)
+
+    def _hide(self, seen: list[SessionLike], contact: JID) -> None:
+        """The contact loses sight of what it has seen."""
+        for session in seen:
+            gone = Stanza.make("presence", from_=session.jid, to=contact, type="unavailable")
+            self.host.route(gone)
 
     def _route(self, user: JID, contact: JID, type: str) -> None:
         self.host.route(Stanza.make("presence", from_=user, to=contact, type=type))

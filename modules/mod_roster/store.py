@@ -39,6 +39,11 @@ class Item:
     state: State = NONE
     listed: bool = True
 
+    @property
+    def subscription(self) -> str:
+        """``none``, ``to``, ``from`` or ``both`` (RFC 6121 §2.1.2.5)."""
+        return self.state.subscription
+
 
 rosterusers = Table(
     "rosterusers",

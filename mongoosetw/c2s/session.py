@@ -186,7 +186,8 @@ class Session:
         to = stanza.to
         if to is not None:
             if stanza.kind == "iq" and stanza.type in ("get", "set"):
-                if to.resource is None and to.domain == self.host.domain:
+                # what is for others' accounts goes the way of all stanzas for them
+                if to == self.bare or to == self.host.jid:
                     return self.host.handle_iq(stanza, self)
             return self.host.router.route(stanza)
         if stanza.kind == "iq":

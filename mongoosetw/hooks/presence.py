@@ -1,10 +1,12 @@
 """Hooks of presence (RFC 6121 §4)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 
@@ -33,3 +35,14 @@ class UnsetPresence(Hook):
     mongooseim: ClassVar[str] = "unset_presence"
     session: SessionLike
     status: str
+
+
+@dataclass(slots=True)
+class PresenceRecipients(Hook):
+    """Presence of a session is about to go out by the server's own hand: to subscribers, to who
+    asks for it. Handlers put those who may see it in place of ``recipients``.
+    """
+
+    fails_closed: ClassVar[bool] = True
+    session: SessionLike
+    recipients: Collection[JID]

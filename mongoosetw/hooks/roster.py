@@ -1,10 +1,23 @@
 """Hooks of rosters and subscriptions (RFC 6121 §2, §3)."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.xmpp.jid import JID
+
+
+class RosterItem(Protocol):
+    """What is told of a contact (RFC 6121 §2.1.2)."""
+
+    @property
+    def jid(self) -> JID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def subscription(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -14,7 +27,7 @@ class RosterGet(Hook):
     mongooseim: ClassVar[str] = "roster_get"
     may_wait: ClassVar[bool] = True
     user: JID
-    items: list[Any] = field(default_factory=list)
+    items: list[RosterItem] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mongoosetw.config.certificates import ensure_self_signed
 from mongoosetw.config.load import Config, ConfigErrors, load, load_text
 from mongoosetw.config.options import INFINITY, Infinity, option, section, sections
+from mongoosetw.loading import options_of
 from mongoosetw.xmpp.jid import JID
 
 HEAD = '[general]\nhosts = ["localhost"]\n'
@@ -96,7 +97,7 @@ class SampleTests(LoadTestCase):
     def test_example(self) -> None:
         """The example of the documentation loads."""
         path = Path(__file__).parents[2] / "docs" / "mongoosetw.example.toml"
-        self.assertEqual(load(str(path), module_options).general.hosts, ("localhost",))
+        self.assertEqual(load(str(path), options_of).general.hosts, ("localhost",))
 
 
 class ErrorTests(LoadTestCase):

@@ -1,0 +1,1 @@
+"""mod_privacy and mod_blocking."""
