@@ -10,7 +10,7 @@ from modules.mod_privacy.module import Privacy
 from mongoosetw.loading import start_modules, stop_modules
 from mongoosetw.storage.database import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID
-from tests.modules.privacy.case import DENY_ROMEO, PrivacyTestCase
+from tests.modules.privacy.case import DENY_ROMEO, PRIVACY, PrivacyTestCase
 
 DENY = DENY_ROMEO.format("")
 
@@ -134,11 +134,11 @@ class MemoryTests(PrivacyTestCase):
         privacy.forget(JID.parse(user))
 
     def lose_database(self) -> None:
-        """Lists can no longer be read."""
+        """Default lists can no longer be read."""
         read: Any = self.server.db.read
 
         def broken(name: str, function: Any) -> Any:
-            if name.startswith("privacy_"):
+            if name == "privacy_get_default_list":
                 return fail(DatabaseUnavailable("gone"))
             return read(name, function)
 
@@ -164,6 +164,27 @@ class MemoryTests(PrivacyTestCase):
         self.says(self.romeo, "juliet@localhost/b")
         self.says(self.romeo, "juliet@localhost/phone")
         self.assertEqual((self.bodies(self.juliet), self.bodies(phone)), ([], ["x"]))
+
+    def test_presence_after_late_start(self) -> None:
+        """Presence, which takes a shorter way, is kept from connected clients as well."""
+        self.befriend()
+        self.apply(DENY)
+        self.restart()
+        self.romeo.send("<presence/>")
+        self.assertEqual(self.presences(self.juliet), [])
+
+    def test_cannot_read_back(self) -> None:
+        """Once a change is stored but cannot be read, nothing passes until it can be."""
+        self.put(DENY)
+        self.clear()
+        read: Any = self.server.db.read
+        self.lose_database()
+        self.juliet.send(PRIVACY.format("set", "<default name='n'/>"))
+        self.says(self.romeo, "juliet@localhost/b")
+        self.assertIn(b"<internal-server-error", self.errors(self.romeo)[0])
+        self.patch(self.server.db, "read", read)
+        self.says(self.romeo, "juliet@localhost/b")
+        self.assertEqual(self.bodies(self.juliet), [])
 
     def restart(self) -> None:
         """Stops and starts mod_privacy."""

@@ -88,6 +88,15 @@ class PresenceTests(PrivacyTestCase):
         self.juliet.lose()
         stranger.nothing()
 
+    def test_directed_only(self) -> None:
+        """That holds for a client that is available to nobody else as well."""
+        stranger = self.connect("tybalt@localhost/c")
+        self.juliet.send("<presence type='unavailable'/>")
+        self.juliet.send("<presence to='tybalt@localhost/c'/>")
+        self.taken(stranger)
+        self.block("tybalt@localhost")
+        self.assertEqual(self.presences(stranger), [("juliet@localhost/b", "unavailable")])
+
     def test_hidden_by_group(self) -> None:
         """A contact that comes into a denied group sees the user leave."""
         roster = f"<iq type='set' id='r'><query xmlns='{ns.ROSTER}'>{{}}</query></iq>"
