@@ -215,6 +215,15 @@ class MemoryTests(PrivacyTestCase):
         self.romeo.send("<presence/>")
         self.juliet.nothing()
 
+    def test_nobody_shown_unread(self) -> None:
+        """As long as it is not known from whom a user hides, the user is shown to nobody."""
+        self.befriend()
+        self.apply(DENY_ROMEO.format("<presence-out/>"))
+        self.known.clear()
+        phone = self.connect("romeo@localhost/phone")
+        phone.send("<presence/>")
+        self.assertNotIn(("juliet@localhost/b", ""), self.presences(phone))
+
     def test_counted(self) -> None:
         """Checks, denials and uses of the store are counted under MongooseIM's names."""
         privacy = self.host.modules["mod_privacy"]
