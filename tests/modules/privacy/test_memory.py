@@ -219,10 +219,12 @@ class MemoryTests(PrivacyTestCase):
         """As long as it is not known from whom a user hides, the user is shown to nobody."""
         self.befriend()
         self.apply(DENY_ROMEO.format("<presence-out/>"))
-        self.known.clear()
         phone = self.connect("romeo@localhost/phone")
+        del self.known[JID.parse("juliet@localhost")]
+        go_on = self.hold()
         phone.send("<presence/>")
         self.assertNotIn(("juliet@localhost/b", ""), self.presences(phone))
+        go_on()
 
     def test_counted(self) -> None:
         """Checks, denials and uses of the store are counted under MongooseIM's names."""
