@@ -49,7 +49,17 @@ class Host:
         self.sessions = SessionRegistry()
         self.metrics = host_metrics(config.name)
         self.accounts: Accounts = build_accounts(
-            server, config.auth, self.hooks, self.metrics, lambda user: bool(self.sessions.of(user))
+            server,
+            config.auth,
+            self.hooks,
+            self.metrics,
+            lambda user: bool(self.sessions.of(user)),
+            lambda user: self._account_cache.changed(str(user)),
+        )
+        self._account_cache = server.caches.share(
+            f"accounts {domain}",
+            lambda user: self.accounts.invalidate(JID.parse(user)),
+            self.accounts.invalidate_all,
         )
         self.access: Access = self._access()
         self.modules: dict[str, Module[Any]] = {}
@@ -257,8 +267,9 @@ class Host:
         entry[1](stanza)
         return True
 
-    def forget_requests(self) -> None:
-        """Drops all requests that wait for an answer; at shutdown."""
+    def release(self) -> None:
+        """The host is served no longer: nobody waits for answers, or shares its caches."""
+        self._account_cache.end()
         for _, _, late in self._requests.values():
             late.cancel()
         self._requests.clear()

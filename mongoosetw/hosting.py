@@ -25,6 +25,7 @@ async def prepare_host(server: "Server", domain: str, host_type: str) -> Host:
         await start_modules(host, host.config.modules)
     except BaseException:
         await stop_modules(host)
+        host.release()
         raise
     return host
 
@@ -63,7 +64,7 @@ async def dismantle(host: Host) -> None:
     """Stops the modules of a host that is not served, when they have done what they began."""
     await host.settle()
     await stop_modules(host)
-    host.forget_requests()
+    host.release()
 
 
 def _renew_certificates(server: "Server") -> None:

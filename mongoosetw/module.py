@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.words.xish import domish
 
 from mongoosetw import metrics
+from mongoosetw.cluster.caches import SharedCache
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.storage.keyvalue import KeyValue, Map, open_keyvalue, open_map
@@ -221,6 +222,7 @@ class Module(Generic[O_co]):
         self.jobs: list[LoopingCall] = []
         self.restarting = False
         self._timers: set[Timer] = set()
+        self._shared: list[SharedCache] = []
 
     @property
     def db(self) -> "Database":
@@ -249,9 +251,27 @@ class Module(Generic[O_co]):
         """A stored mapping of keys to JSON values for each owner."""
         return open_map(self.db, self.name, store, self.host.domain)
 
+    def share_cache(
+        self, forget: Callable[[str], object], forget_all: Callable[[], object], name: str = ""
+    ) -> SharedCache:
+        """Declares a cache of data that other nodes may change, too, until the module stops.
+
+        Tell the other nodes of a change, when it is committed, by the result's ``changed(key)``.
+
+        :param forget: drops what is remembered of a key, and what is just being loaded of it.
+        :param forget_all: drops everything.
+        :param name: tells several caches of a module apart.
+        """
+        whole = " ".join(filter(None, (self.name, name, self.host.domain)))
+        shared = self.host.server.caches.share(whole, forget, forget_all)
+        self._shared.append(shared)
+        return shared
+
     def release(self) -> None:
         """Ends all timers, periodic jobs and gauges; called by the core after :meth:`stop`."""
         metrics.release(self)
+        for shared in self._shared:
+            shared.end()
         for job in self.jobs:
             if job.running:
                 job.stop()

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from mongoosetw import core_tables
 from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
 from mongoosetw.cluster.alone import Alone
+from mongoosetw.cluster.caches import Caches
 from mongoosetw.cluster.membership import Membership
 from mongoosetw.cluster.mesh import Mesh, Node
 from mongoosetw.config.diff import Change, changed
@@ -45,6 +46,7 @@ class Server:
     :ivar clock: the reactor, or a test's clock.
     :ivar membership: of a cluster; None in tests.
     :ivar mesh: the links to the other nodes; without any where there are none.
+    :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
@@ -73,6 +75,7 @@ class Server:
             else membership.mesh
         )
         self.ids = TimeIDs(self.mesh.local.number)
+        self.caches = Caches(self.mesh, clock)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
         self.router = Router(self.hooks)
@@ -218,7 +221,7 @@ class Server:
             await host.settle()
         for host in self.hosts.values():
             await stop_modules(host)
-            host.forget_requests()
+            host.release()
         if self._message_log is not None:
             await self._message_log.close()
         if self.membership is not None:

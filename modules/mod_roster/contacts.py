@@ -81,6 +81,7 @@ class Rosters:
         self._size = size
         self._known: dict[JID, Contacts] = {}
         self._locks: dict[JID, DeferredLock] = {}
+        self._stale: set[JID] = set()
 
     def known(self, user: JID) -> Contacts | None:
         """A user's contacts, if they are in memory."""
@@ -120,9 +121,13 @@ class Rosters:
             lock.release()
             if not lock.locked:
                 self._locks.pop(user, None)
+                self._stale.discard(user)
 
     async def _load(self, user: JID) -> Contacts:
+        self._stale.discard(user)
         contacts = Contacts(await self._store.load(user))
+        if user in self._stale:  # perhaps read before what another node has changed meanwhile
+            return contacts
         if len(self._known) >= self._size:
             del self._known[next(iter(self._known))]
         self._known[user] = contacts
@@ -131,3 +136,10 @@ class Rosters:
     def forget(self, user: JID) -> None:
         """Has a user's contacts loaded again when they are next asked for."""
         self._known.pop(user, None)
+        if user in self._locks:
+            self._stale.add(user)
+
+    def forget_all(self) -> None:
+        """Has all rosters loaded again when they are next asked for."""
+        self._known.clear()
+        self._stale.update(self._locks)

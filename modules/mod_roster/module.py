@@ -1,7 +1,7 @@
 """The roster module: requests, pushes, and the subscription stanzas in both directions."""
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from twisted.words.xish import domish
@@ -31,6 +31,10 @@ _CACHED_USERS = 20_000
 INTERESTED = "roster"
 """Flag of a session that gets roster pushes (RFC 6121 §2.1.6)."""
 _LONGEST_NAME = 1023
+_ATTEMPTS = 10
+"""How often a change is tried while other nodes change the same item."""
+Rule = Callable[[Contacts, Item | None], Item | None]
+"""Makes the new item from the old one; None removes it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ class Roster(Module[RosterOptions]):
         super().__init__(host, options)
         self._store = RosterStore(self.db)
         self.rosters = Rosters(self._store, _CACHED_USERS)
+        self._cache = self.share_cache(
+            lambda user: self.rosters.forget(JID.parse(user)), self.rosters.forget_all
+        )
 
     # -- what is known
 
@@ -107,6 +114,7 @@ class Roster(Module[RosterOptions]):
         async with self.rosters.changing(event.user) as contacts:
             await self._store.remove_user(event.user)
             self.rosters.forget(event.user)
+            self._cache.changed(str(event.user))
         for item in contacts.all():
             self._cancel(event.user, item)
 
@@ -155,25 +163,22 @@ class Roster(Module[RosterOptions]):
         if elements[0].getAttribute("subscription") == "remove":
             await self._remove(iq.user, contact)
             return
-        async with self.rosters.changing(iq.user) as contacts:
-            old = contacts.get(contact)
+
+        def rule(contacts: Contacts, old: Item | None) -> Item:
             if old is None and len(contacts) >= self.options.max_items:
                 raise StanzaError("policy-violation", text="too many contacts")
-            item = _item(elements[0], contact, NONE if old is None else old.state)
-            await self._save(iq.user, contacts, item)
+            return _item(elements[0], contact, NONE if old is None else old.state)
+
+        await self._change(iq.user, contact, rule)
 
     async def _remove(self, user: JID, contact: JID) -> None:
-        async with self.rosters.changing(user) as contacts:
-            item = contacts.get(contact)
-            if item is None or not item.listed:
+        def rule(contacts: Contacts, old: Item | None) -> None:
+            if old is None or not old.listed:
                 raise StanzaError("item-not-found")  # §2.5.3
-            await self._store.remove(user, contact)
-            contacts.drop(contact)
-            self._count(item.state, NONE)
-            gone = f"<item jid='{escape(str(contact))}' subscription='remove'/>"
-            self._push(user, contacts, gone)
+
+        item = await self._change(user, contact, rule)
+        assert item is not None
         self._cancel(user, item)
-        self.host.hooks.fire(RosterChanged(user, contact, "remove"))
 
     def _cancel(self, user: JID, item: Item) -> None:
         """§2.5.2: removing a contact ends the subscriptions."""
@@ -182,21 +187,49 @@ class Roster(Module[RosterOptions]):
         if item.state.from_ or item.state.asked:
             self._route(user, item.jid, "unsubscribed")
 
-    async def _save(self, user: JID, contacts: Contacts, item: Item) -> None:
-        """Stores an item and pushes it, while nobody else changes the roster."""
-        before = contacts.get(item.jid)
-        if item == before:
+    async def _change(self, user: JID, contact: JID, rule: Rule) -> Item | None:
+        """Changes one item by a rule; from the start again, if another node was quicker.
+
+        :returns: the item before.
+        :raises StanzaError: the rule refuses, or other nodes were quicker too often.
+        """
+        for _ in range(_ATTEMPTS):
+            async with self.rosters.changing(user) as contacts:
+                before = contacts.get(contact)
+                after = rule(contacts, before)
+                if after is not None and not after.listed and after.state == NONE:
+                    after = None
+                if before == after or await self._store_change(user, before, after):
+                    self._changed(user, contacts, before, after)
+                    return before
+                self.rosters.forget(user)
+        raise StanzaError("resource-constraint", "wait")
+
+    async def _store_change(self, user: JID, before: Item | None, after: Item | None) -> bool:
+        if after is not None:
+            return await self._store.save(user, after, before)
+        assert before is not None
+        return await self._store.remove(user, before)
+
+    def _changed(
+        self, user: JID, contacts: Contacts, before: Item | None, after: Item | None
+    ) -> None:
+        """Keeps and tells what has been stored, while nobody else changes the roster."""
+        if before == after:
             return
-        self._count(NONE if before is None else before.state, item.state)
-        if item.listed or item.state != NONE:
-            await self._store.save(user, item)
-            contacts.put(item)
+        self._count(before.state if before else NONE, after.state if after else NONE)
+        if after is not None:
+            contacts.put(after)
         elif before is not None:
-            await self._store.remove(user, item.jid)
-            contacts.drop(item.jid)
-        if item.listed:
-            self._push(user, contacts, _xml(item))
-            self.host.hooks.fire(RosterChanged(user, item.jid, item.state.subscription))
+            contacts.drop(before.jid)
+        self._cache.changed(str(user))  # before the push: who gets it may ask for the roster
+        if after is not None and after.listed:
+            self._push(user, contacts, _xml(after))
+            self.host.hooks.fire(RosterChanged(user, after.jid, after.state.subscription))
+        elif before is not None and before.listed:
+            gone = f"<item jid='{escape(str(before.jid))}' subscription='remove'/>"
+            self._push(user, contacts, gone)
+            self.host.hooks.fire(RosterChanged(user, before.jid, "remove"))
 
     def _count(self, before: rules.State, after: rules.State) -> None:
         if after.from_ and not before.from_:
@@ -231,18 +264,23 @@ class Roster(Module[RosterOptions]):
         return STOP if contact == user else self._outbound(user, contact, stanza)
 
     async def _outbound(self, user: JID, contact: JID, stanza: Stanza) -> Outcome:
-        async with self.rosters.changing(user) as contacts:
-            item = contacts.get(contact) or Item(contact, listed=False)
-            state, routed = rules.outbound(item.state, stanza.type)
+        seen: list[SessionLike] = []
+
+        def rule(contacts: Contacts, old: Item | None) -> Item:
+            seen[:] = self._visible(user, contact)
+            item = old or Item(contact, listed=False)
             listed = item.listed or stanza.type in ("subscribe", "subscribed")
-            seen = self._visible(user, contact)
-            await self._save(user, contacts, replace(item, state=state, listed=listed))
+            return replace(item, state=rules.outbound(item.state, stanza.type)[0], listed=listed)
+
+        old = await self._change(user, contact, rule)
+        before = NONE if old is None else old.state
+        state, routed = rules.outbound(before, stanza.type)
         if routed:
             # §3.1.2: from and to are bare JIDs
             self.host.route(stanza.copy(from_=user, to=contact))
-        if state.from_ and not item.state.from_:
+        if state.from_ and not before.from_:
             self._show_presence(user, contact)
-        elif item.state.from_ and not state.from_:
+        elif before.from_ and not state.from_:
             self._hide(seen, contact)  # §3.2.2
         return STOP
 
@@ -261,18 +299,23 @@ class Roster(Module[RosterOptions]):
             if stanza.type == "subscribe":
                 self._route(user, contact, "unsubscribed")  # §3.1.3
             return STOP
-        async with self.rosters.changing(user) as contacts:
-            item = contacts.get(contact) or Item(contact, listed=False)
-            state, shown, answer = rules.inbound(item.state, stanza.type)
-            seen = self._visible(user, contact)
-            await self._save(user, contacts, replace(item, state=state))
+        seen: list[SessionLike] = []
+
+        def rule(contacts: Contacts, old: Item | None) -> Item:
+            seen[:] = self._visible(user, contact)
+            item = old or Item(contact, listed=False)
+            return replace(item, state=rules.inbound(item.state, stanza.type)[0])
+
+        old = await self._change(user, contact, rule)
+        before = NONE if old is None else old.state
+        state, shown, answer = rules.inbound(before, stanza.type)
         if shown:
             self._show(user, stanza.copy(from_=contact, to=user))
         if answer:
             self._route(user, contact, answer)
-        if state.from_ and (answer or not item.state.from_):
+        if state.from_ and (answer or not before.from_):
             self._show_presence(user, contact)
-        elif item.state.from_ and not state.from_:
+        elif before.from_ and not state.from_:
             self._hide(seen, contact)  # §3.3.3
         return STOP
 

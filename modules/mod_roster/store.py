@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -15,8 +16,10 @@ from sqlalchemy import (
     delete,
     false,
     func,
+    insert,
     select,
 )
+from sqlalchemy.exc import IntegrityError
 
 from modules.mod_roster.rules import NONE, State
 from mongoosetw.storage.database import Database
@@ -93,12 +96,25 @@ _LOAD_GROUPS = select(rostergroups.c.username, rostergroups.c.jid, rostergroups.
     *_OF_USERS[1]
 )
 _JID = bindparam("k_jid", type_=String)
+_CURRENT = (
+    select(
+        rosterusers.c.nick,
+        rosterusers.c.subscription,
+        rosterusers.c.ask,
+        rosterusers.c.approved,
+        rosterusers.c.listed,
+    )
+    .where(*_OF_USER[0], rosterusers.c.jid == _JID)
+    .with_for_update()
+)
+_CURRENT_GROUPS = select(rostergroups.c.grp).where(*_OF_USER[1], rostergroups.c.jid == _JID)
 _REMOVE = delete(rosterusers).where(*_OF_USER[0], rosterusers.c.jid == _JID)
 _REMOVE_GROUPS = delete(rostergroups).where(*_OF_USER[1], rostergroups.c.jid == _JID)
 _REMOVE_ALL = delete(rosterusers).where(*_OF_USER[0])
 _REMOVE_ALL_GROUPS = delete(rostergroups).where(*_OF_USER[1])
 _REMOVE_DOMAIN = delete(rosterusers).where(_OF_USER[0][0])
 _REMOVE_DOMAIN_GROUPS = delete(rostergroups).where(_OF_USER[1][0])
+_ADD = insert(rosterusers)
 _PUT = upsert(rosterusers, "nick", "subscription", "ask", "askmessage", "approved", "listed")
 _PUT_GROUP = upsert(rostergroups)
 _LETTERS = {"both": "B", "to": "T", "from": "F", "none": "N"}
@@ -108,6 +124,21 @@ _ASKS = {(False, False): "N", (True, False): "O", (False, True): "I", (True, Tru
 @cache
 def _state(subscription: str, ask: str, approved: bool) -> State:
     return State(subscription in "BT", subscription in "BF", ask in "OB", ask in "IB", approved)
+
+
+def _columns(item: Item) -> tuple[str, str, str, bool, bool]:
+    state = item.state
+    subscription, ask = _LETTERS[state.subscription], _ASKS[state.ask, state.asked]
+    return item.name, subscription, ask, state.approved, item.listed
+
+
+def _is_stored(connection: Connection, key: dict[str, Any], item: Item | None) -> bool:
+    """Whether an item is as it is thought to be; if so it stays so until the transaction ends."""
+    row = connection.execute(_CURRENT, key).one_or_none()
+    if row is None or item is None:
+        return row is None and item is None
+    groups = connection.execute(_CURRENT_GROUPS, key).scalars()
+    return tuple(row) == _columns(item) and tuple(sorted(groups)) == item.groups
 
 
 Rows = tuple[list[tuple[str, str, str, str, bool, bool]], dict[str, list[str]]]
@@ -149,40 +180,47 @@ class RosterStore:
             items[contact] = Item(contact, nick, of_item, state, bool(listed))
         return items
 
-    async def save(self, user: JID, item: Item) -> None:
-        """Stores an item in place of what there was."""
+    async def save(self, user: JID, item: Item, before: Item | None) -> bool:
+        """Stores an item in place of what there was.
+
+        :param before: what there was, as the caller knows it.
+        :returns: False if another node has changed that meanwhile; nothing is stored then.
+        """
         key = {**_user_key(user), "k_jid": str(item.jid)}
         owner = {"server": user.domain, "username": user.local, "jid": str(item.jid)}
-        state = item.state
-        row = {
-            **owner,
-            "nick": item.name,
-            "subscription": _LETTERS[state.subscription],
-            "ask": _ASKS[state.ask, state.asked],
-            "askmessage": "",
-            "approved": state.approved,
-            "listed": item.listed,
-        }
+        columns = ("nick", "subscription", "ask", "approved", "listed")
+        row = {**owner, "askmessage": "", **dict(zip(columns, _columns(item), strict=True))}
         groups = [{**owner, "grp": group} for group in item.groups]
         dialect = self._db.dialect
+        # Where nothing was, a rival's row has to be in the way instead of being replaced.
+        put = _ADD if before is None else _PUT[dialect]
 
-        def work(connection: Connection) -> None:
-            connection.execute(_PUT[dialect], row)
+        def work(connection: Connection) -> bool:
+            if not _is_stored(connection, key, before):
+                return False
+            connection.execute(put, row)
             connection.execute(_REMOVE_GROUPS, key)
             if groups:
                 connection.execute(_PUT_GROUP[dialect], groups)
+            return True
 
-        await self._db.run("roster_save", work)
+        try:
+            return await self._db.run("roster_save", work)
+        except IntegrityError:
+            return False  # both nodes have found no item, and the other one was quicker
 
-    async def remove(self, user: JID, contact: JID) -> None:
-        """Removes an item."""
-        key = {**_user_key(user), "k_jid": str(contact)}
+    async def remove(self, user: JID, item: Item) -> bool:
+        """Removes an item; False if another node has changed it meanwhile."""
+        key = {**_user_key(user), "k_jid": str(item.jid)}
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
+            if not _is_stored(connection, key, item):
+                return False
             connection.execute(_REMOVE, key)
             connection.execute(_REMOVE_GROUPS, key)
+            return True
 
-        await self._db.run("roster_remove", work)
+        return await self._db.run("roster_remove", work)
 
     async def remove_user(self, user: JID) -> None:
         """Removes a user's whole roster."""

@@ -1,7 +1,7 @@
 """The accounts of a host: its authentication methods, asked one after the other."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from typing import Self
 
@@ -24,6 +24,7 @@ class Accounts:
         backends: the methods, in the order in which they are asked (option ``auth.methods``).
         hooks: where RegisterUser and RemoveUser are fired.
         max_users_per_domain: the most accounts of one domain; None for no limit.
+        changed: told of each account that is made, changed or removed, for the other nodes.
 
     Every method raises what the back end raises when it cannot be reached.
     """
@@ -34,12 +35,14 @@ class Accounts:
         *,
         hooks: HookBus | None = None,
         max_users_per_domain: int | None = None,
+        changed: Callable[[JID], object] = lambda user: None,
     ) -> None:
         # Guests last: they may take no name that another method knows.
         self.backends = tuple(sorted(backends, key=lambda backend: backend.guests))
         self._allowed = self.backends
         self._hooks = hooks
         self._limit = max_users_per_domain
+        self._changed = changed
 
     def limited_to(self, methods: Collection[str]) -> Self:
         """The same accounts, but only these methods let anybody in."""
@@ -114,6 +117,7 @@ class Accounts:
                 raise AccountExists(str(bare))
         await self._check_limit(backend, bare.domain)
         await backend.register(bare, password)
+        self._changed(bare)
         logger.info("account_registered user=%s", bare)
         if self._hooks is not None:
             await self._hooks.run(RegisterUser(bare))
@@ -122,6 +126,7 @@ class Accounts:
         """Change a password; False if there is no such account. Raises RegistrationRefused."""
         changed = await self._writable().set_password(user.bare, password)
         if changed:
+            self._changed(user.bare)
             logger.info("password_changed user=%s", user.bare)
         return changed
 
@@ -132,6 +137,7 @@ class Accounts:
         """
         removed = await self._writable().remove(user.bare)
         if removed:
+            self._changed(user.bare)
             logger.info("account_removed user=%s", user.bare)
             if self._hooks is not None:
                 await self._hooks.run(RemoveUser(user.bare))
@@ -158,6 +164,11 @@ class Accounts:
         """Forget what is remembered of an account that another node has changed."""
         for backend in self.backends:
             backend.invalidate(user.bare)
+
+    def invalidate_all(self) -> None:
+        """Forget what is remembered of all accounts."""
+        for backend in self.backends:
+            backend.invalidate_all()
 
     def _writable(self) -> AuthBackend:
         for backend in self.backends:

@@ -73,3 +73,6 @@ class AuthBackend(Protocol):
 
     def invalidate(self, user: JID) -> None:
         """Forget what is remembered of the account: another node has changed it."""
+
+    def invalidate_all(self) -> None:
+        """Forget what is remembered of all accounts."""

@@ -78,3 +78,8 @@ class AccountCache(Generic[T]):
         """Drop what is remembered of the account."""
         self._changes += 1
         self._entries.pop(user, None)
+
+    def forget_all(self) -> None:
+        """Drop everything."""
+        self._changes += 1
+        self._entries.clear()

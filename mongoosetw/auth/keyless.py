@@ -46,3 +46,6 @@ class KeylessBackend:
 
     def invalidate(self, user: JID) -> None:
         """Nothing is remembered."""
+
+    def invalidate_all(self) -> None:
+        """Nothing is remembered."""

@@ -26,6 +26,7 @@ def build_accounts(
     hooks: HookBus,
     metrics: HostMetrics,
     is_connected: Callable[[JID], bool],
+    changed: Callable[[JID], object],
 ) -> Accounts:
     """The accounts of a host, with the methods that its configuration names."""
     limit = options.max_users_per_domain
@@ -34,6 +35,7 @@ def build_accounts(
         [_backend(server, name, options, is_connected) for name in options.methods],
         hooks=hooks,
         max_users_per_domain=limit if isinstance(limit, int) else None,
+        changed=changed,
     )
 
 

@@ -169,6 +169,10 @@ class StoredBackend(ABC):
         """Forget what is remembered of the account: another node has changed it."""
         self._cache.forget(user)
 
+    def invalidate_all(self) -> None:
+        """Forget what is remembered of all accounts."""
+        self._cache.forget_all()
+
     async def _known(self, user: JID) -> KnownAccount | None:
         found = self._cache.get(user)
         if not isinstance(found, Missing):

@@ -84,10 +84,11 @@ class MeetingTests(ServerTestCase):
         store = self.host.modules["mod_roster"]._store  # type: ignore[attr-defined]
         save = store.save
 
-        async def slow(user: JID, item: Item) -> None:
+        async def slow(user: JID, item: Item, before: Item | None) -> bool:
             waiting.append((user, item, Deferred()))
             await waiting[-1][2]
-            await save(user, item)
+            stored: bool = await save(user, item, before)
+            return stored
 
         self.patch(store, "save", slow)
         return waiting

@@ -91,28 +91,29 @@ class RosterStoreTests(StorageContract[RosterStore]):
             for n, state in enumerate(states)
         ]
         for item in items:
-            self.result(self.store.save(ROMEO, item))
+            self.result(self.store.save(ROMEO, item, None))
         self.assertEqual(self.roster(), items)
         self.assertEqual(self.roster(JULIET), [])
 
     def test_item_in_place_of_another(self) -> None:
         """An item is stored in place of the one with its address, with its groups alone."""
-        self.result(self.store.save(ROMEO, Item(NURSE, "old", ("a", "b"), NONE)))
+        old = Item(NURSE, "old", ("a", "b"), NONE)
+        self.result(self.store.save(ROMEO, old, None))
         new = Item(NURSE, "new", ("b", "c"), State(True, False, False, False, False))
-        for _ in range(2):
-            self.result(self.store.save(ROMEO, new))
+        for before in (old, new):
+            self.result(self.store.save(ROMEO, new, before))
         self.assertEqual(self.roster(), [new])
-        self.result(self.store.save(ROMEO, Item(NURSE)))
+        self.result(self.store.save(ROMEO, Item(NURSE), new))
         self.assertEqual(self.roster(), [Item(NURSE)])
 
     def test_removal(self) -> None:
         """An item, a roster, a domain's rosters are removed, and nothing else."""
         for user in (ROMEO, JULIET, NURSE):
             for contact in (ROMEO, JULIET, NURSE):
-                self.result(self.store.save(user, Item(contact, groups=("a",))))
-        self.result(self.store.remove(ROMEO, NURSE))
+                self.result(self.store.save(user, Item(contact, groups=("a",)), None))
+        self.result(self.store.remove(ROMEO, Item(NURSE, groups=("a",))))
         self.assertEqual([item.jid for item in self.roster()], [JULIET, ROMEO])
-        self.result(self.store.save(ROMEO, Item(NURSE)))
+        self.result(self.store.save(ROMEO, Item(NURSE), None))
         self.assertEqual(self.roster()[1], Item(NURSE))
         self.result(self.store.remove_user(ROMEO))
         self.assertEqual((self.roster(), len(self.roster(JULIET))), ([], 3))
@@ -132,9 +133,9 @@ class RivalTests(ThreadedCase):
     """Two nodes store the same at the same time, on PostgreSQL."""
 
     def check(
-        self, schema: Any, row: str, store: Callable[[Database], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Stores what another transaction has stored and not yet committed."""
+        self, schema: Any, row: str, store: Callable[[Database], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Stores what another transaction has stored and not yet committed; what comes of it."""
         db = self.postgresql()
         with db.engine.connect() as connection:
             migrate.ensure(connection, schema)
@@ -149,6 +150,7 @@ class RivalTests(ThreadedCase):
             other.commit()
         (result,) = self.wait([stored])
         self.assertNotIsInstance(result, Failure)
+        return result
 
     def test_last(self) -> None:
         """When an account was last seen is stored whichever is first."""
@@ -156,9 +158,10 @@ class RivalTests(ThreadedCase):
         self.check(LAST, row, lambda db: SQLLastStore(db).put(ROMEO, 2, "b"))
 
     def test_roster(self) -> None:
-        """A roster item is stored whichever is first."""
+        """Who adds a roster item that another node has just added is told so."""
         row = (
             "INSERT INTO rosterusers VALUES "
             "('example.com', 'romeo', 'nurse@example.net', '', 'N', 'N', '', false, true)"
         )
-        self.check(ROSTER, row, lambda db: RosterStore(db).save(ROMEO, Item(NURSE)))
+        store = self.check(ROSTER, row, lambda db: RosterStore(db).save(ROMEO, Item(NURSE), None))
+        self.assertIs(store, False)

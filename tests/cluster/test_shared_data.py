@@ -1,0 +1,78 @@
+"""What one node changes in the database is seen by the others at once."""
+
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+from tests.cluster.servers import ServersCase
+
+ROMEO = JID.parse("romeo@localhost")
+GET = f"<iq type='get' id='g'><query xmlns='{ns.ROSTER}'/></iq>"
+
+
+class SharedDataTests(ServersCase):
+    """Two servers with one database."""
+
+    def setUp(self) -> None:
+        """Starts them."""
+        super().setUp()
+        self.start_servers(2)
+
+    def roster(self, server: str, resource: str) -> Stanza:
+        """Romeo's roster as one of the servers tells it."""
+        return self.connect(server, f"romeo@localhost/{resource}").request(GET)
+
+    def cut(self) -> None:
+        """The servers lose their link."""
+        self.network.cut.add(frozenset("ab"))
+        self.run_for(12)
+
+    def test_password(self) -> None:
+        """A new password counts everywhere, although both nodes remember the old one."""
+        a, b = (self.servers[name].hosts["localhost"].accounts for name in "ab")
+        self.assertFalse(self.done(b.exists(ROMEO)))
+        self.done(a.register(ROMEO, "first"))
+        self.settle()
+        self.assertTrue(self.done(b.check_password(ROMEO, "first")))
+        self.done(a.set_password(ROMEO, "second"))
+        self.settle()
+        self.assertTrue(self.done(b.check_password(ROMEO, "second")))
+        self.assertFalse(self.done(b.check_password(ROMEO, "first")))
+        self.done(a.remove(ROMEO))
+        self.settle()
+        self.assertFalse(self.done(b.exists(ROMEO)))
+
+    def test_roster(self) -> None:
+        """A contact that is added on one node is in the roster on the other."""
+        self.assertNotIn(b"juliet", self.roster("b", "one").inner)
+        self.connect("a", "romeo@localhost/two").send(
+            f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
+            "<item jid='juliet@localhost' name='Juliet'/></query></iq>"
+        )
+        self.assertIn(b"juliet@localhost", self.roster("b", "three").inner)
+
+    def test_missed_without_a_link(self) -> None:
+        """What was changed while the nodes had no link is seen when they have one again."""
+        self.assertNotIn(b"juliet", self.roster("b", "one").inner)
+        self.cut()
+        self.connect("a", "romeo@localhost/two").send(
+            f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
+            "<item jid='juliet@localhost'/></query></iq>"
+        )
+        self.network.cut.clear()
+        self.run_for(30)
+        self.assertIn(b"juliet@localhost", self.roster("b", "three").inner)
+
+    def test_two_nodes_change_one_item(self) -> None:
+        """Two changes of one item on two nodes that know nothing of each other both count."""
+        romeo = self.connect("a", "romeo@localhost/a")
+        romeo.request(GET)
+        juliet = self.connect("b", "juliet@localhost/b")
+        self.roster("b", "one")
+        self.cut()
+        # Romeo asks on his node, Juliet's request for him is handled on hers.
+        romeo.send("<presence to='juliet@localhost' type='subscribe'/>")
+        juliet.send("<presence to='romeo@localhost' type='subscribe'/>")
+        store = self.servers["a"].hosts["localhost"].modules["mod_roster"]
+        items = self.done(store._store.load(ROMEO))  # type: ignore[attr-defined]
+        state = items[JID.parse("juliet@localhost")].state
+        self.assertEqual((state.ask, state.asked), (True, True))
