@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.python.failure import Failure
 
 from mongoosetw.hooks.bus import HookFailed
 from mongoosetw.hooks.users import RemoveDomain
@@ -38,6 +39,7 @@ class Domains:
         self._server = server
         self._store = store
         self._lock = DeferredLock()
+        self._shared = server.caches.share("domains", lambda _: self._follow(), self._follow)
 
     async def start(self) -> None:
         """Serves what the database says, and goes on with removals that were interrupted.
@@ -64,6 +66,22 @@ class Domains:
         except HookFailed:
             logger.error("domain_removal_failed domain=%s", setting.domain)
 
+    def _follow(self) -> None:
+        """Another node has changed the domains."""
+        if self._server.config.general.host_types:
+            followed = Deferred.fromCoroutine(self._alone(self._catch_up))
+            followed.addErrback(_not_followed)
+
+    async def _catch_up(self) -> None:
+        settings = await self._store.all()
+        served = {s.domain for s in settings if s.status is Status.ENABLED}
+        for domain in set(self._server.hosts) - served - set(self._server.config.general.hosts):
+            await self._close(domain)
+        for setting in settings:
+            known = setting.host_type in self._server.config.general.host_types
+            if known and setting.domain in served and setting.domain not in self._server.hosts:
+                await open_host(self._server, setting.domain, setting.host_type)
+
     async def add(self, domain: str, host_type: str) -> DomainSetting:
         """Adds a domain and serves it.
 
@@ -80,6 +98,7 @@ class Domains:
         except DomainTaken:
             raise DomainRefused(f"the domain {setting.domain} exists already") from None
         await open_host(self._server, setting.domain, setting.host_type)
+        self._shared.changed(setting.domain)
         return setting
 
     async def remove(self, domain: str, host_type: str | None = None) -> DomainSetting:
@@ -97,6 +116,7 @@ class Domains:
             raise DomainRefused(f"{domain} is of the host type {setting.host_type}")
         self._check_type(setting.host_type)
         await self._store.set_status(domain, Status.DELETING)
+        self._shared.changed(domain)
         await self._close(domain)
         try:
             await self._erase(setting)
@@ -141,6 +161,7 @@ class Domains:
             raise DomainRefused(f"{domain} is being removed")
         self._check_type(setting.host_type)
         await self._store.set_status(domain, status)
+        self._shared.changed(domain)
         if status is Status.DISABLED:
             await self._close(domain)
         elif domain not in self._server.hosts:
@@ -180,6 +201,10 @@ class Domains:
             return await change(*args)
         finally:
             self._lock.release()
+
+
+def _not_followed(failure: Failure) -> None:
+    logger.error("domains_not_followed reason=%s", failure.value)
 
 
 def _prepared(text: str) -> str:

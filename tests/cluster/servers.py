@@ -49,9 +49,10 @@ class ServersCase(MeshCase):
     def start_server(self, name: str, number: int) -> None:
         """Starts one server."""
         sections = "".join(f"[modules.{module}]\n" for module in self.modules)
-        text = f"[general]\nhosts = ['localhost']\n[[listen.c2s]]\nport = 5222\n{sections}"
         config = load_text(
-            f"{text}[auth]\npassword.scram_iterations = 4096", options_of
+            "[general]\nhosts = ['localhost']\nhost_types = ['dynamic']\n[[listen.c2s]]\n"
+            f"port = 5222\n{sections}[auth]\npassword.scram_iterations = 4096",
+            options_of,
         )
         membership: Any = _Membership(self.add(member(name, number)))
         db = Database.sqlite_file(self.path)

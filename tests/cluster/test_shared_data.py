@@ -76,3 +76,17 @@ class SharedDataTests(ServersCase):
         items = self.done(store._store.load(ROMEO))  # type: ignore[attr-defined]
         state = items[JID.parse("juliet@localhost")].state
         self.assertEqual((state.ask, state.asked), (True, True))
+
+    def test_domains(self) -> None:
+        """A domain that is added or removed on one node comes and goes on all of them."""
+        a, b = self.servers["a"], self.servers["b"]
+        self.done(a.domains.add("example.org", "dynamic"))
+        self.settle()
+        self.assertIn("example.org", b.hosts)
+        self.done(b.domains.disable("example.org"))
+        self.settle()
+        self.assertNotIn("example.org", a.hosts)
+        self.done(a.domains.enable("example.org"))
+        self.done(a.domains.remove("example.org"))
+        self.settle()
+        self.assertEqual(set(b.hosts), {"localhost"})
