@@ -1,7 +1,7 @@
 """The server: configuration, database, hosts and listeners, and nothing global beside it."""
 
+import hmac
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from mongoosetw.hosting import close_host, open_host
 from mongoosetw.ids import TimeIDs
 from mongoosetw.loading import check_modules, reload_modules, stop_modules
 from mongoosetw.messagelog import MessageLog
+from mongoosetw.messagelog.reading import shared_secret
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.router import Router
 from mongoosetw.storage.database import Database
@@ -44,6 +45,8 @@ class Server:
     """One node.
 
     :ivar clock: the reactor, or a test's clock.
+    :ivar secret: the same on all nodes: what is made up for accounts that do not exist has to look
+        the same whichever node is asked.
     :ivar membership: of a cluster; None in tests.
     :ivar mesh: the links to the other nodes; without any where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
@@ -67,7 +70,7 @@ class Server:
         self.clock = clock
         self.started_at = time.time()
         self.data_dir = config.general.data_dir
-        self.secret = secrets.token_bytes(32)
+        self.secret = b""
         self.membership = membership
         self.mesh: Mesh = (
             Alone(Node(config.cluster.name, 0, int(self.started_at * 1e6)))
@@ -128,6 +131,9 @@ class Server:
         """Starts hosts and modules; listeners are added by :meth:`listen`."""
         for schema in core_tables.SCHEMAS:
             await self.ensure_schema(schema)
+        shared = await self.db.run("server_secret", shared_secret)
+        # Another key than the one that it is derived from: their uses must not meet.
+        self.secret = hmac.digest(shared, b"accounts that do not exist", "sha256")
         await self._open_hosts()
         if self.membership is not None:
             self.membership.start()

@@ -71,12 +71,17 @@ class Pending:
 
 def secret_and_last(connection: Connection) -> tuple[bytes, int]:
     """The key of the owner numbers, made where it is missing, and the greatest id so far."""
+    return shared_secret(connection), connection.execute(_LAST).scalar() or 0
+
+
+def shared_secret(connection: Connection) -> bytes:
+    """A secret that all nodes have of their database, made where it is missing."""
     found = connection.execute(_SECRET).scalar()
     if found is None:
         new = {"one": 1, "value": secrets.token_bytes(32)}
         connection.execute(_MAKE_SECRET[connection.dialect.name], new)
         found = connection.execute(_SECRET).scalar_one()
-    return bytes(found), connection.execute(_LAST).scalar() or 0
+    return bytes(found)
 
 
 def pending_of(connection: Connection, owner: int, after: int, most: int) -> list[Pending]:

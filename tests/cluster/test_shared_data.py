@@ -77,6 +77,11 @@ class SharedDataTests(ServersCase):
         state = items[JID.parse("juliet@localhost")].state
         self.assertEqual((state.ask, state.asked), (True, True))
 
+    def test_nobody_can_tell_that_an_account_does_not_exist(self) -> None:
+        """Each node makes up the same salt for a user without an account, as it had for a user."""
+        a, b = (self.servers[name].secret for name in "ab")
+        self.assertEqual((a, len(a)), (b, 32))
+
     def test_domains(self) -> None:
         """A domain that is added or removed on one node comes and goes on all of them."""
         a, b = self.servers["a"], self.servers["b"]
