@@ -194,7 +194,10 @@ class MachineTestCase(SynchronousTestCase):
         """Waits for something to become true; what it was in the end."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            found = condition()
+            try:
+                found = condition()
+            except Failed:  # who is asked is not there, or has no time
+                found = None
             if found:
                 return found
             time.sleep(0.1)
