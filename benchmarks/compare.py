@@ -139,6 +139,7 @@ def measure(plan: Plan) -> tuple[Results, list[str]]:
 
 def terminated(*_: object) -> NoReturn:
     """Ends as by an exception, so that the servers are ended, too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # make passes on what its group got already
     raise SystemExit(1)
 
 
