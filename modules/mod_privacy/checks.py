@@ -27,7 +27,7 @@ from mongoosetw.hooks.c2s import (
 )
 from mongoosetw.hooks.presence import PresenceRecipients
 from mongoosetw.hooks.privacy import PrivacyCheck
-from mongoosetw.hooks.roster import RosterChanged
+from mongoosetw.hooks.roster import RosterChanged, RosterChangedElsewhere
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.hooks.users import RemoveDomain, RemoveUser
 from mongoosetw.host import Host
@@ -81,7 +81,8 @@ class PrivacyChecks(Module[PrivacyOptions]):
         if options.backend == "memory":
             self.lists = Lists(host, MemoryPrivacyStore(), None)
         else:
-            self.lists = Lists(host, SQLPrivacyStore(self.db), self._timed)
+            shared = self.share_cache(lambda user: self.forget(JID.parse(user)), self.forget_all)
+            self.lists = Lists(host, SQLPrivacyStore(self.db), self._timed, shared.changed)
         self._known = self.lists.guards.known.get
 
     def _timed(self, function: str, seconds: float) -> None:
@@ -99,6 +100,10 @@ class PrivacyChecks(Module[PrivacyOptions]):
         hidden as they now say.
         """
         self.lists.forget(user)
+
+    def forget_all(self) -> None:
+        """Does so for all users: it is not known what other nodes have changed."""
+        self.lists.forget_all()
 
     # -- who is there
 
@@ -119,7 +124,8 @@ class PrivacyChecks(Module[PrivacyOptions]):
         self.lists.closed(event.session.bare)
 
     @on(RosterChanged)
-    def roster_changed(self, event: RosterChanged) -> None:
+    @on(RosterChangedElsewhere)
+    def roster_changed(self, event: RosterChanged | RosterChangedElsewhere) -> None:
         """A contact's group or subscription counts from now on (§2.2, rule 9)."""
         self.lists.follow_roster(event.user)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
 from modules.mod_privacy import rules
 from modules.mod_privacy.guard import Guard, Guards, View, activate, active_list
@@ -30,10 +30,18 @@ class Lists:
     """
 
     def __init__(
-        self, host: Host, store: PrivacyStore, timed: Callable[[str, float], None] | None
+        self,
+        host: Host,
+        store: PrivacyStore,
+        timed: Callable[[str, float], None] | None,
+        changed: Callable[[str], object] = lambda user: None,
     ) -> None:
-        """:param timed: told of each use of the store, MongooseIM's name of it and the seconds."""
+        """
+        :param timed: told of each use of the store, MongooseIM's name of it and the seconds.
+        :param changed: told of each user whose lists were changed, for the other nodes.
+        """
         self._host = host
+        self._changed = changed
         self._timed = timed
         self.store = store
         self.guards = Guards(self._connected)
@@ -130,6 +138,8 @@ class Lists:
         async with self.guards.turn(user):
             before = self._views(user)
             result = await change()
+            if change is not _nothing:
+                self._changed(str(user))
             try:
                 self.guards.put(user, await self._read(user))
             except BackendUnavailable:
@@ -146,10 +156,25 @@ class Lists:
 
     def forget(self, user: JID) -> None:
         """Drops what is in memory; of a user who is connected it is read again at once."""
+        self._host.in_background(self._forget(user))
+
+    async def _forget(self, user: JID) -> None:
         if self._connected(user):
-            self._host.in_background(self._apply(user, _nothing))
-        else:
+            await self._apply(user, _nothing)
+            return
+        async with self.guards.turn(user):  # behind whoever reads it at the moment
             self.guards.drop(user)
+
+    def forget_all(self) -> None:
+        """Does so for all users."""
+        self._host.in_background(self._forget_all())
+
+    async def _forget_all(self) -> None:
+        users = list(self.guards.known)
+        for start in range(0, len(users), _AT_ONCE):
+            some = users[start : start + _AT_ONCE]
+            forgotten = [Deferred.fromCoroutine(self._forget(user)) for user in some]
+            await DeferredList(forgotten, consumeErrors=True)  # who could not be read is dropped
 
     def follow_roster(self, user: JID) -> None:
         """Takes a changed roster into account (XEP-0016 §2.2, rule 9)."""
@@ -170,6 +195,7 @@ class Lists:
         """Removes all lists of an account."""
         async with self.guards.turn(user):
             await self.store.remove_user(user)
+            self._changed(str(user))
             self.guards.put(user, None)
 
     def closed(self, user: JID) -> None:

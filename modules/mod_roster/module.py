@@ -15,7 +15,13 @@ from mongoosetw.delivery import may_see
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, SessionLike, StreamFeatures, UserSendPresence
 from mongoosetw.hooks.presence import UserAvailable
-from mongoosetw.hooks.roster import IsSubscribed, RosterChanged, RosterGet, SubscriptionLists
+from mongoosetw.hooks.roster import (
+    IsSubscribed,
+    RosterChanged,
+    RosterChangedElsewhere,
+    RosterGet,
+    SubscriptionLists,
+)
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.host import Host
@@ -72,11 +78,15 @@ class Roster(Module[RosterOptions]):
         super().__init__(host, options)
         self._store = RosterStore(self.db)
         self.rosters = Rosters(self._store, _CACHED_USERS)
-        self._cache = self.share_cache(
-            lambda user: self.rosters.forget(JID.parse(user)), self.rosters.forget_all
-        )
+        self._cache = self.share_cache(self._forget, self.rosters.forget_all)
 
     # -- what is known
+
+    def _forget(self, user: str) -> None:
+        """Another node has changed a roster."""
+        jid = JID.parse(user)
+        self.rosters.forget(jid)
+        self.host.hooks.fire(RosterChangedElsewhere(jid))
 
     @on(OpenSession, Order.DEFAULT)
     def load(self, event: OpenSession) -> Awaitable[None] | None:

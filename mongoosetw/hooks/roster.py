@@ -57,6 +57,13 @@ class RosterChanged(Hook):
 
 
 @dataclass(slots=True)
+class RosterChangedElsewhere(Hook):
+    """Another node has changed a user's roster; what is remembered of it may be wrong now."""
+
+    user: JID
+
+
+@dataclass(slots=True)
 class IsSubscribed(Hook):
     """Asks for the subscription between a user and a contact (bare JIDs)."""
 

@@ -12,6 +12,8 @@ GET = f"<iq type='get' id='g'><query xmlns='{ns.ROSTER}'/></iq>"
 class SharedDataTests(ServersCase):
     """Two servers with one database."""
 
+    modules = ("mod_roster", "mod_presence", "mod_privacy", "mod_blocking")
+
     def setUp(self) -> None:
         """Starts them."""
         super().setUp()
@@ -76,6 +78,42 @@ class SharedDataTests(ServersCase):
         items = self.done(store._store.load(ROMEO))  # type: ignore[attr-defined]
         state = items[JID.parse("juliet@localhost")].state
         self.assertEqual((state.ask, state.asked), (True, True))
+
+    def test_blocked(self) -> None:
+        """Whom a user blocks on one node is blocked on the other, and not when unblocked."""
+        blocker = self.connect("a", "romeo@localhost/a")
+        receiver = self.connect("b", "romeo@localhost/b")
+        juliet = self.connect("b", "juliet@localhost/b")
+        hello = "<message to='romeo@localhost/b' type='chat'><body>hello</body></message>"
+        juliet.send(hello)
+        receiver.receives("<message from='juliet@localhost/b'/>")
+        for action, heard in (("block", 0), ("unblock", 1)):
+            blocker.request(
+                f"<iq type='set' id='{action}'><{action} xmlns='urn:xmpp:blocking'>"
+                f"<item jid='juliet@localhost'/></{action}></iq>"
+            )
+            juliet.send(hello)
+            messages = [stanza for stanza in receiver.received if stanza.kind == "message"]
+            self.assertEqual(len(messages), heard, action)
+
+    def test_blocked_by_group(self) -> None:
+        """A list that names a group follows the roster, which another node changes."""
+        receiver = self.connect("b", "romeo@localhost/b")
+        ask = "<iq type='set' id='{}'><query xmlns='jabber:iq:privacy'>{}</query></iq>"
+        items = "<item type='group' value='Bores' action='deny' order='1'/>"
+        receiver.request(
+            f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
+            "<item jid='nurse@localhost'><group>Bores</group></item></query></iq>"
+        )
+        receiver.request(ask.format("l", f"<list name='x'>{items}</list>"))
+        receiver.request(ask.format("d", "<default name='x'/>"))
+        juliet = self.connect("b", "juliet@localhost/b")
+        self.connect("a", "romeo@localhost/a").request(
+            f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
+            "<item jid='juliet@localhost'><group>Bores</group></item></query></iq>"
+        )
+        juliet.send("<message to='romeo@localhost/b' type='chat'><body>hello</body></message>")
+        self.assertNotIn("message", [stanza.kind for stanza in receiver.received])
 
     def test_nobody_can_tell_that_an_account_does_not_exist(self) -> None:
         """Each node makes up the same salt for a user without an account, as it had for a user."""
