@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from mongoosetw.config.forms import DOMAIN as DOMAIN_NAME
 from mongoosetw.config.options import option, sections
 from mongoosetw.hooks.disco import DiscoLocal, DiscoUser
 from mongoosetw.hooks.roster import IsSubscribed
@@ -32,7 +33,9 @@ class ServerInfo:
 class DiscoOptions:
     """Options of mod_disco."""
 
-    extra_domains: tuple[str, ...] = option((), doc="Other domains listed as items.")
+    extra_domains: tuple[str, ...] = option(
+        (), form=DOMAIN_NAME, doc="Other domains listed as items."
+    )
     server_info: tuple[ServerInfo, ...] = sections("Contact addresses (XEP-0157).")
     users_can_see_hidden_services: bool = option(
         True, doc="Whether services that are marked hidden are listed to users."

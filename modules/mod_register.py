@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from mongoosetw.auth.accounts import AccountExists, RegistrationRefused
+from mongoosetw.config.forms import ADDRESS, NETWORK
 from mongoosetw.config.options import option, section, sections
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.c2s import StreamFeatures, UnauthenticatedIQ
@@ -31,7 +32,7 @@ class WelcomeMessage:
 class IPAccess:
     """One line of ``ip_access``."""
 
-    address: str = option(doc="An address or a network, such as 10.0.0.0/8.")
+    address: str = option(form=NETWORK, doc="Where a client comes from.")
     policy: str = option(choices=("allow", "deny"), doc="Whether accounts may be made from there.")
 
 
@@ -39,10 +40,10 @@ class IPAccess:
 class RegisterOptions:
     """Options of mod_register."""
 
-    access: str = option("all", doc="Access rule that new accounts have to pass.")
+    access: str = option("all", rule=True, doc="Access rule that new accounts have to pass.")
     welcome_message: WelcomeMessage = section(WelcomeMessage, "Sent to every new account.")
     registration_watchers: tuple[str, ...] = option(
-        (), doc="Addresses that are told of every new account."
+        (), form=ADDRESS, doc="Addresses that are told of every new account."
     )
     password_strength: float = option(
         0.0, minimum=0, unit="bits", doc="Entropy that a password must have; 0: any will do."
@@ -67,10 +68,7 @@ class Register(Module[RegisterOptions]):
     features = (ns.REGISTER,)
 
     def start(self) -> None:
-        """Reads the networks.
-
-        :raises ValueError: an address of ``ip_access`` is none.
-        """
+        """Reads the networks and addresses."""
         lines = [
             (ipaddress.ip_network(line.address, strict=False), line.policy == "allow")
             for line in self.options.ip_access

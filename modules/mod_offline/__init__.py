@@ -38,6 +38,7 @@ class OfflineOptions:
 
     access_max_user_messages: str = option(
         "max_user_offline_messages",
+        rule=True,
         doc="Access rule that says how many messages an account may keep; 100 without it.",
     )
     backend: str = option("rdbms", choices=("rdbms",), doc="Where messages are kept.")

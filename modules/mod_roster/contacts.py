@@ -24,13 +24,17 @@ class Lists(NamedTuple):
 
 
 class Contacts:
-    """One user's items. :meth:`put` and :meth:`drop` are the only ways to change them."""
+    """One user's items. :meth:`put` and :meth:`drop` are the only ways to change them.
 
-    __slots__ = ("_items", "_lists")
+    :ivar version: of the roster as it is (RFC 6121 §2.6); None while it is not known.
+    """
+
+    __slots__ = ("_items", "_lists", "version")
 
     def __init__(self, items: dict[JID, Item]) -> None:
         self._items = items
         self._lists: Lists | None = None
+        self.version: str | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -62,12 +66,12 @@ class Contacts:
     def put(self, item: Item) -> None:
         """Adds an item, or replaces the contact's."""
         self._items[item.jid] = item
-        self._lists = None
+        self._lists = self.version = None
 
     def drop(self, contact: JID) -> None:
         """Removes the item of a contact, if there is one."""
         self._items.pop(contact, None)
-        self._lists = None
+        self._lists = self.version = None
 
 
 class Rosters:

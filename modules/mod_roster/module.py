@@ -48,6 +48,12 @@ class RosterOptions:
     """Options of mod_roster."""
 
     versioning: bool = option(False, doc="Offer roster versioning (RFC 6121 §2.6).")
+    store_current_id: bool = option(
+        False,
+        doc="MongooseIM's; makes no difference here: a roster's version is made from its content, "
+        "and kept with it in memory.",
+    )
+    backend: str = option("rdbms", choices=("rdbms",), doc="Where rosters are kept.")
     max_items: int = option(1000, minimum=1, doc="Most contacts of one user.")
 
 
@@ -148,16 +154,15 @@ class Roster(Module[RosterOptions]):
         """Answers with the roster; its asker is interested from now on (§2.1.3)."""
         _check_owner(iq)
         self.gets.inc()
-        items = (await self.rosters.get(iq.user)).listed()
+        contacts = await self.rosters.get(iq.user)
         if iq.session is not None:
             iq.session.flag(INTERESTED)
-        body = "".join(map(_xml, items))
-        if not self.options.versioning:
-            return f"<query xmlns='{ns.ROSTER}'>{body}</query>".encode()
-        version = _version(items)
-        if iq.payload.getAttribute("ver") == version:
+        version = _version(contacts) if self.options.versioning else ""
+        if version and iq.payload.getAttribute("ver") == version:
             return None  # §2.6.2: nothing has changed
-        return f"<query xmlns='{ns.ROSTER}' ver='{version}'>{body}</query>".encode()
+        attribute = f" ver='{version}'" if version else ""
+        body = "".join(map(_xml, contacts.listed()))
+        return f"<query xmlns='{ns.ROSTER}'{attribute}>{body}</query>".encode()
 
     @on_iq("set", ns.ROSTER, "query", to=BARE)
     async def change(self, iq: IQ) -> None:
@@ -251,7 +256,7 @@ class Roster(Module[RosterOptions]):
         """§2.1.6: all interested resources learn of a change."""
         version = ""
         if self.options.versioning:
-            version = f" ver='{_version(contacts.listed())}'"
+            version = f" ver='{_version(contacts)}'"
         payload = f"<query xmlns='{ns.ROSTER}'{version}>{item}</query>"
         for session in self.host.sessions.of(user):
             if INTERESTED in session.flags:
@@ -402,6 +407,9 @@ def _xml(item: Item) -> str:
     return f"{head}>{groups}</item>" if groups else f"{head}/>"
 
 
-def _version(items: list[Item]) -> str:
-    text = "".join(sorted(map(_xml, items)))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+def _version(contacts: Contacts) -> str:
+    """§2.6: made from what the roster shows, when it is first asked for after a change."""
+    if contacts.version is None:
+        text = "".join(sorted(map(_xml, contacts.listed())))
+        contacts.version = hashlib.sha256(text.encode()).hexdigest()[:20]
+    return contacts.version

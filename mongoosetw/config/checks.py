@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
+from typing import Any
 
 from cryptography.x509 import load_pem_x509_crl
 from OpenSSL import SSL
@@ -13,6 +14,7 @@ from mongoosetw.cluster.config import worker_count
 from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
 from mongoosetw.config.certificates import certificate_problem
 from mongoosetw.config.errors import Path
+from mongoosetw.config.options import options_of
 from mongoosetw.config.reading import Reader
 from mongoosetw.config.schema import (
     AccessRule,
@@ -42,6 +44,20 @@ def check_root(root: Root, reader: Reader) -> None:
     _check_acl(root.acl, ("acl",), reader)
     _check_access(root.access, root.acl, ("access",), reader)
     _check_host_configs(root, reader)
+
+
+def check_rules(
+    options: Any, given: Collection[str], rules: Collection[str], path: Path, reader: Reader
+) -> None:
+    """Note options of a module that name an access rule which is not defined.
+
+    :param given: names of the options that the file has: a default need not be defined.
+    :param rules: the rules that are.
+    """
+    for name, info in options_of(type(options)).items():
+        rule = getattr(options, name)
+        if info.rule and name in given and rule not in (*rules, *BUILT_IN_RULES):
+            reader.error((*path, name), f'no access rule "{rule}" is defined')
 
 
 def _check_general(general: General, reader: Reader) -> None:

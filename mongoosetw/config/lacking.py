@@ -38,6 +38,42 @@ _MODULES = (
     "mod_sasl2 mod_shared_roster_ldap mod_sic mod_smart_markers mod_stanzaid "
     "mod_stream_management mod_time mod_token_service mod_vcard mod_version"
 )
+_MODULE_OPTIONS = {
+    "mod_adhoc": "iqdisc report_commands_node",
+    "mod_auth_token": "backend iqdisc validity_period",
+    "mod_blocking": "backend=mnesia",
+    "mod_caps": "backend versions iq_response_timeout",
+    "mod_carboncopy": "iqdisc",
+    "mod_disco": "iqdisc",
+    "mod_event_pusher": "http push rabbit sns",
+    "mod_extdisco": "iqdisc service",
+    "mod_fast_auth_token": "backend validity_period",
+    "mod_http_upload": "iqdisc host backend expiration_time token_bytes max_file_size s3",
+    "mod_inbox": (
+        "backend async_writer boxes bin_ttl bin_clean_after delete_domain_limit reset_markers "
+        "groupchat aff_changes remove_on_kicked iqdisc max_result_limit"
+    ),
+    "mod_last": "iqdisc backend=mnesia",
+    "mod_mam": (
+        "backend=cassandra backend=elasticsearch no_stanzaid_element is_archivable_message "
+        "send_message message_retraction full_text_search user_prefs_store delete_domain_limit "
+        "cache_users cache async_writer db_jid_format db_message_format extra_fin_element "
+        "extra_lookup_params muc pm.same_mam_id_for_peers pm.async_writer pm.db_jid_format "
+        "pm.db_message_format pm.user_prefs_store"
+    ),
+    "mod_offline": "backend=mnesia",
+    "mod_ping": "iqdisc",
+    "mod_privacy": "backend=mnesia",
+    "mod_private": "iqdisc backend",
+    "mod_register": "iqdisc",
+    "mod_roster": "iqdisc backend=mnesia",
+    "mod_smart_markers": "iqdisc backend keep_private async_writer",
+    "mod_stream_management": "backend backend=mnesia backend=cets",
+    "mod_time": "iqdisc",
+    "mod_vcard": "iqdisc host search backend matches ldap",
+    "mod_version": "iqdisc",
+}
+"""Of modules that there are, or soon may be."""
 
 MONGOOSEIM_ONLY = frozenset(
     {
@@ -83,6 +119,11 @@ MONGOOSEIM_ONLY = frozenset(
         *(f"outgoing_pools.{name}" for name in _POOLS.split()),
         *(f"outgoing_pools.rdbms.default.{name}" for name in _POOL_OPTIONS.split()),
         *(f"modules.{name}" for name in _MODULES.split()),
+        *(
+            f"modules.{module}.{name}"
+            for module, names in _MODULE_OPTIONS.items()
+            for name in names.split()
+        ),
     }
 )
 """Dotted paths of options, and ``path=value`` for values, that MongooseIM knows.

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from mongoosetw.cluster.config import Cluster, worker_count
 from mongoosetw.config.acl import Access, Acl, Domains
-from mongoosetw.config.checks import check_root
+from mongoosetw.config.checks import check_root, check_rules
 from mongoosetw.config.errors import ConfigError, ConfigErrors, Path
 from mongoosetw.config.lacking import MONGOOSEIM_ONLY, is_lacking
 from mongoosetw.config.reading import Reader
@@ -154,9 +154,13 @@ def build(
     reader = Reader(document, lambda path: is_lacking(path, known_unsupported))
     root = reader.section(Root, document.values, ()) or Root()
     tables = _Modules(reader, module_options)
-    modules = tables.read(root.modules, ("modules",))
+    modules = tables.read(root.modules, ("modules",), root.access)
     host_modules = [
-        None if table.modules is None else tables.read(table.modules, ("host_config", n, "modules"))
+        None
+        if table.modules is None
+        else tables.read(
+            table.modules, ("host_config", n, "modules"), {**root.access, **table.access}
+        )
         for n, table in enumerate(root.host_config)
     ]
     general = _general(root.general, document, reader)
@@ -255,13 +259,19 @@ class _Modules:
     reader: Reader
     module_options: ModuleOptions
 
-    def read(self, tables: Mapping[str, dict[str, Any]], path: Path) -> dict[str, ModuleConfig]:
-        """Read ``[modules]`` or the ``modules`` of a ``[[host_config]]``."""
+    def read(
+        self, tables: Mapping[str, dict[str, Any]], path: Path, rules: Collection[str]
+    ) -> dict[str, ModuleConfig]:
+        """Read ``[modules]`` or the ``modules`` of a ``[[host_config]]``.
+
+        :param rules: names of the access rules that are defined for them.
+        """
         found = {}
         for name, table in tables.items():
             module = self._module(name, dict(table), (*path, name))
             if module is not None:
                 found[name] = module
+                check_rules(module.options, table, rules, (*path, name), self.reader)
         return found
 
     def _module(self, name: str, table: dict[str, Any], path: Path) -> ModuleConfig | None:

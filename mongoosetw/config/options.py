@@ -12,7 +12,7 @@ Field types: ``bool``, ``int``, ``float``, ``str``, ``tuple[T, ...]``, ``Literal
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast, overload
@@ -52,6 +52,8 @@ class OptionInfo:
     :ivar secret: the value never appears in an error, a ``repr`` or a listing of changes.
     :ivar path: the value is a file's path; a relative one counts from the configuration file.
     :ivar is_section: the field is a table (or several) rather than a value.
+    :ivar form: what a string (or each element of a list) has to be.
+    :ivar rule: the value names an access rule.
     """
 
     doc: str
@@ -62,6 +64,20 @@ class OptionInfo:
     secret: bool = False
     path: bool = False
     is_section: bool = False
+    form: "Form | None" = None
+    rule: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a string has to be.
+
+    :ivar name: such as ``an address``, for errors and the documentation.
+    :ivar fits: tells whether a string is one.
+    """
+
+    name: str
+    fits: Callable[[str], bool]
 
 
 @overload
@@ -74,6 +90,8 @@ def option(
     choices: Sequence[Any] | None = None,
     secret: bool = False,
     path: bool = False,
+    form: Form | None = None,
+    rule: bool = False,
 ) -> Any: ...
 
 
@@ -88,6 +106,8 @@ def option(
     choices: Sequence[Any] | None = None,
     secret: bool = False,
     path: bool = False,
+    form: Form | None = None,
+    rule: bool = False,
 ) -> T: ...
 
 
@@ -101,6 +121,8 @@ def option(
     choices: Sequence[Any] | None = None,
     secret: bool = False,
     path: bool = False,
+    form: Form | None = None,
+    rule: bool = False,
 ) -> Any:
     """Declare one option of a section.
 
@@ -112,6 +134,8 @@ def option(
     :param choices: allowed values; of a list: of each of its elements.
     :param secret: never show the value (passwords).
     :param path: a file's path; a relative one counts from the configuration file's directory.
+    :param form: what a string, or each of a list's, has to be; see ``config.forms``.
+    :param rule: the string names an access rule, which has to be defined if it is given.
     """
     info = OptionInfo(
         doc=doc,
@@ -121,6 +145,8 @@ def option(
         choices=None if choices is None else tuple(choices),
         secret=secret,
         path=path,
+        form=form,
+        rule=rule,
     )
     return _declare(info, default)
 

@@ -180,6 +180,8 @@ def _first_fitting(hints: tuple[Any, ...], value: Any) -> Any:
 def _check_bounds(info: OptionInfo, value: Any) -> None:
     if info.choices is not None and value not in info.choices:
         raise Mismatch
+    if info.form is not None and isinstance(value, str) and not info.form.fits(value):
+        raise Mismatch
     if isinstance(value, int | float) and not isinstance(value, bool):
         # "not (a <= b)" so that nan is refused as well.
         if info.minimum is not None and not info.minimum <= value:
@@ -203,6 +205,8 @@ def expected(hint: Any, info: OptionInfo = _PLAIN) -> str:
     """Say what a value of this type looks like: ``an integer (seconds), at least 1``."""
     if info.choices is not None:
         return "one of " + ", ".join(show(choice) for choice in info.choices)
+    if info.form is not None and get_origin(hint) is not tuple:
+        return info.form.name
     text = _expected_type(hint)
     if info.unit:
         text += f" ({info.unit})"

@@ -65,7 +65,8 @@ def _section(cls: type[Any], heading: str, seen: dict[type[Any], str]) -> Iterat
 def _row(item: Field[Any], hint: Any, info: OptionInfo) -> str:
     value = expected(without_none(hint), info)
     if get_origin(without_none(hint)) is tuple and info.choices is None:
-        value = f"an array, each {expected(get_args(without_none(hint))[0])}"
+        each = OptionInfo(doc="", form=info.form)
+        value = f"an array, each {expected(get_args(without_none(hint))[0], each)}"
     cells = (f"`{item.name}`", value, _default(item), info.doc)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

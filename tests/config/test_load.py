@@ -7,17 +7,13 @@ from typing import Any, Literal
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.config.certificates import ensure_self_signed
-from mongoosetw.config.load import Config, ConfigErrors, load, load_text
+from mongoosetw.config.load import Config, ConfigErrors, ModuleOptions, load, load_text
 from mongoosetw.config.options import INFINITY, Infinity, option, section, sections
 from mongoosetw.loading import options_of
+from mongoosetw.module import NoOptions
 from mongoosetw.xmpp.jid import JID
 
 HEAD = '[general]\nhosts = ["localhost"]\n'
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """A module without options."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +54,12 @@ def module_options(name: str) -> type[Any] | None:
     return NoOptions if name.removeprefix("mod_") in known else None
 
 
-def problems(text: str, file: str = "m.toml") -> list[str]:
+def problems(
+    text: str, file: str = "m.toml", options: ModuleOptions = module_options
+) -> list[str]:
     """Load a wrong text and return its errors."""
     try:
-        load_text(text, module_options, file=file)
+        load_text(text, options, file=file)
     except ConfigErrors as errors:
         return [str(error) for error in errors.errors]
     return []
@@ -188,6 +186,52 @@ class ErrorTests(LoadTestCase):
         self.assert_problem(
             "[modules.mod_ping]\nping_interval = nan\n",
             "4: modules.mod_ping.ping_interval: expected a number (seconds), at least 1, got nan",
+        )
+
+
+class InstalledTests(LoadTestCase):
+    """Modules as they are installed."""
+
+    def assert_installed(self, text: str, *expected: str) -> None:
+        """A text after the head gives exactly these errors with the server's own modules."""
+        found = problems(HEAD + text, options=options_of)
+        self.assertEqual(found, [f"m.toml:{line}" for line in expected])
+
+    def test_lacking_options(self) -> None:
+        """Options and back ends of MongooseIM's modules that ours lack are said to be missing."""
+        self.assert_installed(
+            "[modules.mod_roster]\nbackend = 'mnesia'\niqdisc.type = 'no_queue'\n"
+            "versionning = true\n",
+            '4: modules.mod_roster.backend: "mnesia": mongoosetw does not have it (yet)',
+            "5: modules.mod_roster.iqdisc: mongoosetw does not have it (yet)",
+            "6: modules.mod_roster.versionning: unknown option; did you mean versioning?",
+        )
+
+    def test_forms(self) -> None:
+        """Addresses, domains and networks are checked, each element of an array by its own."""
+        self.assert_installed(
+            "[modules.mod_register]\nregistration_watchers = ['a@b', 'a@']\n"
+            "[[modules.mod_register.ip_access]]\naddress = '10.0.0.0/33'\npolicy = 'deny'\n"
+            "[modules.mod_disco]\nextra_domains = ['x@y']\n",
+            "4: modules.mod_register.registration_watchers[1]: expected an address (JID), "
+            'got "a@"',
+            "6: modules.mod_register.ip_access[0].address: expected an IP address or network, "
+            'such as 10.0.0.0/8, got "10.0.0.0/33"',
+            '9: modules.mod_disco.extra_domains[0]: expected a domain, got "x@y"',
+        )
+
+    def test_access_rules(self) -> None:
+        """A rule that an option names has to be defined, a default need not."""
+        self.assert_installed(
+            "[modules.mod_register]\naccess = 'regster'\n[modules.mod_offline]\n"
+            "[access]\nregister = [{acl = 'all', value = 'allow'}]\n",
+            '4: modules.mod_register.access: no access rule "regster" is defined',
+        )
+        self.assert_installed(
+            "[access]\nother = [{acl = 'all', value = 'allow'}]\n"
+            "[[host_config]]\nhost = 'localhost'\n"
+            "access.mine = [{acl = 'all', value = 'allow'}]\n"
+            "modules.mod_register.access = 'mine'\n"
         )
 
 

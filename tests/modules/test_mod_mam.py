@@ -136,7 +136,7 @@ class ArchivingTests(ArchiveTestCase):
         self.romeo.send("<message type='chat'><body>note</body></message>")
         self.assertEqual(self.query(self.romeo).bodies, ["note"])
 
-    def test_offlinemessage_of(self) -> None:
+    def test_offline_message(self) -> None:
         """A message that waits for its recipient is in both archives, and delivered with its id."""
         self.juliet.lose()
         self.say(self.romeo, "hi")
