@@ -34,7 +34,8 @@ def find(name: str) -> type[Module[Any]]:
         return _from_path(name)
     offered = [e for e in entry_points(group=_GROUP) if e.name == name]
     if len(offered) > 1:
-        raise LoadError(f"{name} is offered by {', '.join(str(e.dist) for e in offered)}")
+        packages = ", ".join(e.dist.name if e.dist else e.value for e in offered)
+        raise LoadError(f"{name} is offered by more than one package: {packages}")
     if offered:
         return _checked(name, offered[0].load())
     try:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw import ctl
 from mongoosetw.config.load import load
+from mongoosetw.module import Module, NoOptions
 
 
 class FakeServer(threading.Thread):
@@ -195,6 +196,12 @@ class Check(CommandLine):
         self.assertIn("none.toml", self.err.getvalue())
 
 
+class Elsewhere(Module[NoOptions]):
+    """A module of another package."""
+
+    name = "mod_elsewhere"
+
+
 class Docs(CommandLine):
     """`mongoosectl docs` works without a server."""
 
@@ -208,8 +215,8 @@ class Docs(CommandLine):
         """A module's page is printed, also that of a class in another package."""
         self.assertEqual(ctl.main(["docs", "mod_ping"]), 0)
         self.assertIn("| `ping_interval` |", self.out.getvalue())
-        self.assertEqual(ctl.main(["docs", "examples.greeter.greeter:Greeter"]), 0)
-        self.assertIn("# mod_greeter\n", self.out.getvalue())
+        self.assertEqual(ctl.main(["docs", f"{__name__}:Elsewhere"]), 0)
+        self.assertIn("# mod_elsewhere\n", self.out.getvalue())
 
     def test_unknown(self) -> None:
         """A page that does not exist is refused."""
