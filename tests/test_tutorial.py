@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -47,7 +49,9 @@ class TutorialTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Makes the files, and installs the package."""
         self.files = tutorial_files()
-        self.folder = Path(self.mktemp()).absolute()
+        # A short path: the control socket's may have 107 bytes at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="mongoosetw-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         for name, text in self.files.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,7 +15,6 @@ from mongoosetw.cluster.config import worker_count
 from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
 from mongoosetw.config.certificates import certificate_problem
 from mongoosetw.config.errors import Path
-from mongoosetw.config.options import options_of
 from mongoosetw.config.reading import Reader
 from mongoosetw.config.schema import (
     AccessRule,
@@ -46,18 +46,15 @@ def check_root(root: Root, reader: Reader) -> None:
     _check_host_configs(root, reader)
 
 
-def check_rules(
-    options: Any, given: Collection[str], rules: Collection[str], path: Path, reader: Reader
-) -> None:
+def check_rules(options: Any, rules: Collection[str], path: Path, reader: Reader) -> None:
     """Note options of a module that name an access rule which is not defined.
 
-    :param given: names of the options that the file has: a default need not be defined.
-    :param rules: the rules that are.
+    :param rules: the rules that are; an option's default need not be.
     """
-    for name, info in options_of(type(options)).items():
-        rule = getattr(options, name)
-        if info.rule and name in given and rule not in (*rules, *BUILT_IN_RULES):
-            reader.error((*path, name), f'no access rule "{rule}" is defined')
+    for item in fields(options):
+        info, rule = item.metadata["option"], getattr(options, item.name)
+        if info.rule and rule not in (*rules, *BUILT_IN_RULES, item.default):
+            reader.error((*path, item.name), f'no access rule "{rule}" is defined')
 
 
 def _check_general(general: General, reader: Reader) -> None:

@@ -271,7 +271,7 @@ class _Modules:
             module = self._module(name, dict(table), (*path, name))
             if module is not None:
                 found[name] = module
-                check_rules(module.options, table, rules, (*path, name), self.reader)
+                check_rules(module.options, rules, (*path, name), self.reader)
         return found
 
     def _module(self, name: str, table: dict[str, Any], path: Path) -> ModuleConfig | None:

@@ -224,6 +224,7 @@ class InstalledTests(LoadTestCase):
         """A rule that an option names has to be defined, a default need not."""
         self.assert_installed(
             "[modules.mod_register]\naccess = 'regster'\n[modules.mod_offline]\n"
+            "access_max_user_messages = 'max_user_offline_messages'\n"
             "[access]\nregister = [{acl = 'all', value = 'allow'}]\n",
             '4: modules.mod_register.access: no access rule "regster" is defined',
         )

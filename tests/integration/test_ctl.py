@@ -129,7 +129,7 @@ class CommandsOfANode(NodeTestCase):
         self.assertIn("no errors", self.ctl("check"))
         reloaded = self.ctl_json("reload")
         self.assertEqual({row["applied"] for row in reloaded}, {"now"})
-        self.assertEqual(self.run_ctl("nonsense").returncode, 2)
+        self.assertEqual(self.run_ctl("session", "nonsense").returncode, 2)
         self.ctl("stop")
         self.assertEqual(self.node.wait(60), 0)
         self.assertIn("the server is not running", self.refused("status"))
