@@ -11,13 +11,20 @@ class RosterItem(Protocol):
     """What is told of a contact (RFC 6121 §2.1.2)."""
 
     @property
-    def jid(self) -> JID: ...
+    def jid(self) -> JID:
+        """The contact's bare JID."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the user calls the contact; may be empty."""
+
     @property
-    def groups(self) -> tuple[str, ...]: ...
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the contact is in, sorted."""
+
     @property
-    def subscription(self) -> str: ...
+    def subscription(self) -> str:
+        """``none``, ``to``, ``from`` or ``both``."""
 
 
 @dataclass(slots=True)
