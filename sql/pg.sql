@@ -167,13 +167,6 @@ CREATE TABLE rostergroups (
 	PRIMARY KEY (server, username, jid, grp)
 );
 
-CREATE TABLE roster_version (
-	server VARCHAR(250) NOT NULL, 
-	username VARCHAR(250) NOT NULL, 
-	version TEXT NOT NULL, 
-	PRIMARY KEY (server, username)
-);
-
 CREATE TABLE mam_text (id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL);
 
 CREATE INDEX i_mam_text_words ON mam_text USING gin (words);

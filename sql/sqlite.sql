@@ -169,11 +169,4 @@ CREATE TABLE rostergroups (
 	PRIMARY KEY (server, username, jid, grp)
 );
 
-CREATE TABLE roster_version (
-	server VARCHAR(250) NOT NULL, 
-	username VARCHAR(250) NOT NULL, 
-	version TEXT NOT NULL, 
-	PRIMARY KEY (server, username)
-);
-
 CREATE VIRTUAL TABLE mam_text USING fts5(owners, body, tokenize='unicode61');
