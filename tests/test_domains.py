@@ -58,6 +58,8 @@ class DomainsTestCase(ServerTestCase):
         "mod_roster": {},
         "mod_presence": {},
         "mod_last": {},
+        "mod_offline": {},
+        "mod_mam": {},
         "mod_keep": {"class": f"{__name__}:Keep"},
     }
 
@@ -179,6 +181,20 @@ class RemovalTests(DomainsTestCase):
     def kept(self, domain: str) -> Any:
         """A value that a module stores."""
         return self.server.hosts[domain].modules["mod_keep"].open_keyvalue("store")
+
+    def test_messages(self) -> None:
+        """Archives and messages that wait for somebody of a removed domain go with it."""
+        self.register("romeo@added.test")
+        juliet = self.connect("juliet@localhost/b")
+        juliet.send("<message to='romeo@added.test' type='chat'><body>hi</body></message>")
+        juliet.nothing()
+        self.await_(self.domains.remove("added.test"))
+        self.await_(self.domains.add("added.test", "basic"))
+        romeo = self.connect("romeo@added.test/a")
+        romeo.send("<presence/>")
+        self.assertEqual([s for s in romeo.received if s.kind == "message"], [])
+        query = f"<iq type='set' id='m'><query xmlns='{ns.MAM}'/></iq>"
+        self.assertIn(b"<count>0</count>", romeo.request(query).inner)
 
     def test_disabled_is_removed(self) -> None:
         """A disabled domain can be removed with its data."""

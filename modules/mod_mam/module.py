@@ -16,7 +16,7 @@ from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, UserSendMessage
 from mongoosetw.hooks.roster import IsSubscribed
 from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket, UnacknowledgedMessage
-from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.messagelog import MessageLog, marked
 from mongoosetw.metrics import Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, command, every, on, on_iq
@@ -168,11 +168,20 @@ class MAM(Module[MAMOptions]):
     @on(AnonymousPurge)
     async def remove(self, event: RemoveUser) -> Outcome:
         """An account's archive and preferences go with it."""
-        await self.store.remove(event.user)
-        self.forget_prefs(event.user)
-        await self._upkeep.purge(event.user, before=query.HIGHEST)
-        self.removed.inc()
+        await self._remove(event.user)
         return None
+
+    @on(RemoveDomain)
+    async def remove_domain(self, event: RemoveDomain) -> None:
+        """So do those of all accounts of a domain."""
+        for name in await self.host.accounts.list(event.domain):
+            await self._remove(JID.of(name, event.domain))
+
+    async def _remove(self, user: JID) -> None:
+        await self.store.remove(user)
+        self.forget_prefs(user)
+        await self._upkeep.purge(user, before=query.HIGHEST)
+        self.removed.inc()
 
     # -- upkeep
 

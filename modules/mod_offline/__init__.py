@@ -20,7 +20,7 @@ from mongoosetw.hooks.routing import (
     OfflineMessage,
     UnacknowledgedMessage,
 )
-from mongoosetw.hooks.users import AnonymousPurge, RemoveUser
+from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.messagelog import Entry, MessageLog, marked
 from mongoosetw.metrics import Counter
 from mongoosetw.module import XEP, Module, every, on
@@ -253,6 +253,12 @@ class Offline(Module[OfflineOptions]):
         """An account's messages go with it."""
         self._counts.pop(event.user.bare, None)
         await self.messages.forget_pending(event.user.bare)
+
+    @on(RemoveDomain)
+    async def forget_all(self, event: RemoveDomain) -> None:
+        """So do those of all accounts of a domain."""
+        for name in await self.host.accounts.list(event.domain):
+            await self.messages.forget_pending(JID.of(name, event.domain))
 
     @every(3600.0)
     def sweep(self) -> None:

@@ -10,7 +10,14 @@ from mongoosetw.config.reading import show
 from mongoosetw.docs import configuration, found, metrics
 from mongoosetw.docs.markdown import GENERATED, anchor, blocks, code, prose, summary, table
 from mongoosetw.metrics import declared
-from mongoosetw.module import DOMAIN, HookDeclaration, IQDeclaration, JobDeclaration, Module
+from mongoosetw.module import (
+    DOMAIN,
+    CommandDeclaration,
+    HookDeclaration,
+    IQDeclaration,
+    JobDeclaration,
+    Module,
+)
 
 _INDEX = """\
 Each runs on a host whose configuration has its section, `[modules.NAME]`, and can be switched on
@@ -45,6 +52,7 @@ def page(name: str, cls: type[Module[Any]]) -> str:
             *_section("Hooks", _hooks(cls)),
             *_section("IQ requests", _requests(cls)),
             *_section("Service discovery", _features(cls)),
+            *_section("Commands", _commands(cls)),
             *_section("Periodic jobs", _jobs(cls)),
             *_section("Metrics", _metrics(cls)),
             *_section("Tables", _tables(cls)),
@@ -133,6 +141,16 @@ def _features(cls: type[Module[Any]]) -> str:
     rows = [(code(feature), "the domain") for feature in cls.features]
     rows += [(code(feature), "each account") for feature in cls.user_features]
     return table(("feature", "announced by"), rows)
+
+
+def _commands(cls: type[Module[Any]]) -> str:
+    short = cls.name.removeprefix("mod_")
+    rows = sorted(
+        (code(f"mongoosectl {short} {d.usage}"), summary(getattr(cls, method)))
+        for method, d in cls.declarations()
+        if isinstance(d, CommandDeclaration)
+    )
+    return table(("command", "what it does"), rows)
 
 
 def _jobs(cls: type[Module[Any]]) -> str:

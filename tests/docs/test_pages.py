@@ -16,7 +16,7 @@ from mongoosetw.docs.pages import PageUnknown, pages, stale, text, write
 from mongoosetw.hooks.c2s import SessionOpened
 from mongoosetw.loading import options_of
 from mongoosetw.metrics import Counter, Registry
-from mongoosetw.module import DOMAIN, IQ, XEP, Module, Needs, every, on, on_iq
+from mongoosetw.module import DOMAIN, IQ, XEP, Module, Needs, command, every, on, on_iq
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -55,6 +55,10 @@ class Door(Module[DoorOptions]):
     @on_iq("get", "urn:example:door", "state", to=DOMAIN)
     def tell(self, iq: IQ) -> None:
         """Tells if it is open."""
+
+    @command("knock", "jid", "--times")
+    def knock(self, args: dict[str, str]) -> None:
+        """Knocks."""
 
     @every("width")
     def oil(self) -> None:
@@ -130,6 +134,7 @@ class ModulePageTests(SynchronousTestCase):
             "| get | `<state xmlns='urn:example:door'/>` | the domain | Tells if it is open. |",
             "| `urn:example:door` | the domain |",
             "| option `width` | Oils the hinge. |",
+            "| `mongoosectl door knock JID [--times TIMES]` | Knocks. |",
             "| `mod_door_opened_count` | counter | `host_type`, `hinge` | Openings |",
         ):
             self.assertIn(f"\n{row}\n", self.page)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, get_args, get_type_hints
 from mongoosetw.config.load import ModuleConfig, load_text
 from mongoosetw.config.options import options_of as declared_options
 from mongoosetw.config.reading import without_none
+from mongoosetw.hooks.users import RemoveDomain, RemoveUser
 from mongoosetw.loading import (
     find,
     options_of,
@@ -17,7 +18,7 @@ from mongoosetw.loading import (
     stop_modules,
 )
 from mongoosetw.metrics import REGISTRY
-from mongoosetw.module import Module
+from mongoosetw.module import HookDeclaration, Module
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
 
@@ -151,6 +152,12 @@ class ModuleContract(ServerTestCase):
         """Each handler and job says what it does, for the module's page and `hooks`."""
         for method, _ in self.cls.declarations():
             self.assertTrue(getattr(self.cls, method).__doc__, method)
+
+    def test_forgets_domains(self) -> None:
+        """What removes its data of an account removes that of a whole domain, too."""
+        declared = [d for _, d in self.cls.declarations() if isinstance(d, HookDeclaration)]
+        hooks = {declaration.hook for declaration in declared}
+        self.assertTrue(RemoveUser not in hooks or RemoveDomain in hooks)
 
     def test_extensions(self) -> None:
         """An extension that the module's docstrings begin with is declared, all with versions."""
