@@ -189,6 +189,12 @@ def _add_cluster(commands: Any) -> None:
     doc = "show the nodes, their links and what happened lately"
     _command(group, "status", doc, _send, send="cluster status")
     _command(group, "nodes", "list the nodes", _send, send="cluster nodes")
+    for name, doc in (
+        ("drain", "send all clients to other nodes, and take no more"),
+        ("leave", "do so, and stop"),
+        ("restart", "replace the workers one after the other, each drained before"),
+    ):
+        _command(group, name, f"{doc}; with --node one worker only", _send, send=f"cluster {name}")
 
 
 def _add_offline(commands: Any) -> None:

@@ -51,6 +51,7 @@ class Server:
     :ivar mesh: the links to the other nodes; without any where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
+    :ivar draining: no more clients are taken: the node is about to go.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
     """
@@ -86,6 +87,7 @@ class Server:
         self.listeners: list[ClientListener] = []
         self.active: ClientStream | None = None
         self.when_stopped: Callable[[], None] = lambda: None
+        self.draining = False
         self.domains = Domains(self, SQLDomainStore(db))
         self._load = load
         self._threads = threads

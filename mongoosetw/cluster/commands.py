@@ -1,13 +1,19 @@
 """``mongoosectl cluster``: which nodes there are, and what happened to them."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mongoosetw.cluster.draining import drain
 from mongoosetw.cluster.links import PBMesh
 from mongoosetw.control import Args, Control
 
 if TYPE_CHECKING:
     from mongoosetw.server import Server
 
+logger = logging.getLogger(__name__)
 _LATELY = 20
 _COLUMNS = (
     "linked",
@@ -22,15 +28,18 @@ _COLUMNS = (
 
 
 class ClusterCommands:
-    """``cluster status|nodes``."""
+    """``cluster status|nodes|drain|leave``."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
+        self._drained: Deferred[None] | None = None
 
     def register(self, control: Control) -> None:
         """Put the commands into the table."""
         control.command("cluster status")(self.status)
         control.command("cluster nodes")(self.nodes)
+        control.command("cluster drain")(self.drain)
+        control.command("cluster leave")(self.leave)
 
     @property
     def _links(self) -> PBMesh | None:
@@ -62,7 +71,25 @@ class ClusterCommands:
             "incarnation": local.incarnation,
             "sessions": sum(host.sessions.local_count for host in hosts),
             "linked": len(self._server.mesh.peers),
+            "draining": self._server.draining,
         }
+
+    def drain(self, args: Args) -> dict[str, int]:
+        """Take no more clients, and send away those that there are; return how many are left."""
+        self._begin()
+        listeners = self._server.listeners
+        return {"connections": sum(len(listener.streams) for listener in listeners)}
+
+    def leave(self, args: Args) -> dict[str, int]:
+        """Do so, and end."""
+        self._begin().addCallback(lambda _: self._server.stop())
+        return self.drain(args)
+
+    def _begin(self) -> "Deferred[None]":
+        if self._drained is None:
+            self._drained = Deferred.fromCoroutine(drain(self._server))
+            self._drained.addErrback(_drain_failed)
+        return self._drained
 
     def nodes(self, args: Args) -> list[dict[str, Any]]:
         """Name all nodes that this one knows of, itself included."""
@@ -73,6 +100,10 @@ class ClusterCommands:
             number = link.get("number")
             found.append({"node": link["node"], "number": number, "linked": link["linked"]})
         return sorted(found, key=lambda node: str(node["node"]))
+
+
+def _drain_failed(failure: Failure) -> None:
+    logger.error("drain_failed", exc_info=failure.value)
 
 
 def _renamed(link: dict[str, Any]) -> dict[str, Any]:

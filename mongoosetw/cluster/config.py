@@ -101,6 +101,23 @@ class Cluster:
         unit="seconds",
         doc="Time after which a worker that does not react is killed and started again.",
     )
+    drain_rate: float = option(
+        500.0,
+        minimum=1,
+        unit="clients a second",
+        doc="How fast a node that is drained sends its clients away, which then come to others.",
+    )
+    drain_timeout: float = option(
+        120.0,
+        minimum=1,
+        unit="seconds",
+        doc="Longest time that a worker is drained before it is stopped or replaced.",
+    )
+    see_other_host: str = option(
+        "",
+        doc="Host and port that the clients of a drained node are sent to; if empty, they are "
+        "told that the server shuts down, and come back to where they came to before.",
+    )
     queue_size: int = option(
         16 * 1024 * 1024,
         minimum=1024 * 1024,

@@ -26,13 +26,30 @@ class Sockets:
     """The sockets of all ports.
 
     :ivar opened: for each port its sockets, one for each worker in their order.
+    :ivar refusing: clients are turned away at the moment.
     """
 
     opened: dict[Place, list[socket.socket]] = field(default_factory=dict)
+    backlogs: dict[Place, int] = field(default_factory=dict)
+    refusing: bool = False
 
     def descriptors(self) -> dict[Place, list[int]]:
         """Their file descriptors."""
         return {place: [s.fileno() for s in found] for place, found in self.opened.items()}
+
+    def refuse(self) -> None:
+        """Turns clients away: there is nobody who would take them."""
+        self.refusing = True
+        for found in self.opened.values():
+            for one in found:
+                one.shutdown(socket.SHUT_RDWR)
+
+    def accept(self) -> None:
+        """Has clients wait until they are taken."""
+        self.refusing = False
+        for place, found in self.opened.items():
+            for one in found:
+                one.listen(self.backlogs[place])
 
     def close(self) -> None:
         """Closes all."""
@@ -62,6 +79,7 @@ def open_sockets(config: Config, workers: int) -> Sockets:
             sockets.close()
             raise PortTaken(f"Couldn't listen on {address}:{port}: {error}.") from error
         sockets.opened[address, port] = found
+        sockets.backlogs[address, port] = backlog
     return sockets
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
@@ -17,11 +17,13 @@ from twisted.internet.task import LoopingCall
 from mongoosetw.cluster.asking import Unreachable, ask
 from mongoosetw.cluster.config import node_names
 from mongoosetw.cluster.discovery import FOLDER, control_socket
+from mongoosetw.cluster.rolling import Rolling
 from mongoosetw.cluster.sockets import PortTaken, Sockets, open_sockets, to_text
 from mongoosetw.cluster.supervisor_control import supervisor_control
 from mongoosetw.cluster.worker import Orders
 from mongoosetw.cluster.worker_process import (
     FIRST_SOCKET,
+    PATIENCE,
     State,
     Worker,
     new_incarnation,
@@ -34,14 +36,13 @@ from mongoosetw.logs import set_level
 from mongoosetw.node import announce, end_with, raise_file_limit, socket_path, watch_signals
 
 logger = logging.getLogger(__name__)
-PATIENCE: Final = 30.0
-"""Seconds that a worker has to stop."""
 
 
 class SupervisorService(Service):
     """Runs the workers.
 
     :ivar workers: all of them, in their order.
+    :ivar rolling: drains, ends and replaces them one after the other.
     """
 
     def __init__(self, reactor: Any, config: Config, path: str, logfile: str | None) -> None:
@@ -58,6 +59,7 @@ class SupervisorService(Service):
         self._watch = LoopingCall(self._check)
         self._watch.clock = reactor
         self._control: ControlService | None = None
+        self.rolling = Rolling(self)
         names = node_names(config.cluster.name, config.workers)
         self.workers = [Worker(reactor, self, n, name) for n, name in enumerate(names, 1)]
 
@@ -99,6 +101,8 @@ class SupervisorService(Service):
     def orders(self, index: int) -> tuple[Orders, list[int]]:
         """What to tell a new process, and the sockets to pass."""
         self._incarnation = new_incarnation(self._incarnation)
+        if self._sockets.refusing:
+            self._sockets.accept()
         passed: list[int] = []
         numbered = {}
         for place, descriptors in self._sockets.descriptors().items():
@@ -119,7 +123,7 @@ class SupervisorService(Service):
         """A worker's state is another."""
         if self._stopping:
             return
-        running = [other for other in self.workers if other.state is State.RUNNING]
+        running = [other for other in self.workers if other.available]
         if len(running) == len(self.workers) and not self._announced:
             self._announced = True
             announce(self.config, self._path, self.config.general.hosts)
@@ -135,6 +139,9 @@ class SupervisorService(Service):
                 del self._covering[index]
                 if by in running:
                     self._tell_to_cover(by, index, on=False)
+        going = [w for w in self.workers if w.draining or w.state is State.STOPPED]
+        if len(going) == len(self.workers) and not self._sockets.refusing:
+            self._sockets.refuse()
         for worker in self.workers:
             if running and worker.index not in running and worker.index not in self._covering:
                 by = min(running, key=lambda n: (n - worker.index) % len(self.workers))
@@ -149,6 +156,8 @@ class SupervisorService(Service):
     def hopeless(self, worker: Worker) -> None:
         """A worker ends whenever it is started: the operator has to look, loudly."""
         logger.critical("crash_loop worker=%s how=%s", worker.name, worker.last_end)
+        if self.rolling.busy:
+            return  # what others run was good: they stay, and the operator can go back to it
         print(
             f"mongoosetw gives up: the worker {worker.name} ends whenever it is started "
             f"({worker.last_end}); see the log",
@@ -189,6 +198,11 @@ class SupervisorService(Service):
             logger.error("reload_refused %s", error)
             return
         set_level(config.general.loglevel)
+
+    def left_alone(self) -> None:
+        """Ends the supervisor when all of its workers have left."""
+        if all(worker.state is State.STOPPED for worker in self.workers):
+            self.stop()
 
     def stop(self) -> None:
         """Ends everything, once the answer to who asked for it has left."""

@@ -1,7 +1,7 @@
 """The control socket of a supervisor: asks its workers, and makes one answer of theirs."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -10,7 +10,7 @@ from mongoosetw.cluster.asking import Unreachable
 from mongoosetw.cluster.merging import MERGES, Answers
 from mongoosetw.cluster.scrape import merge
 from mongoosetw.cluster.worker_process import State, Worker
-from mongoosetw.control import Args, CommandError, Control, required
+from mongoosetw.control import Args, Command, CommandError, Control, required
 from mongoosetw.control_commands import change_level
 from mongoosetw.http.exposition import exposition
 from mongoosetw.logs import UnknownLevel
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mongoosetw.cluster.supervisor import SupervisorService
 
 logger = logging.getLogger(__name__)
+ROLLING: Final = frozenset({"cluster drain", "cluster leave", "cluster restart"})
+"""Commands for one worker, if it is named, or all; the supervisor itself carries them out."""
 
 
 class SupervisorControl(Control):
@@ -29,6 +31,8 @@ class SupervisorControl(Control):
         self._supervisor = supervisor
 
     async def _run(self, name: str, args: Args) -> Any:
+        if name in ROLLING:
+            return await super()._run(name, args)
         node = args.pop("node", None)
         if node is not None:
             return await self._of_node(str(node), name, args)
@@ -44,14 +48,23 @@ class SupervisorControl(Control):
 
         :raises CommandError: there is none of this name, it refuses or does not answer.
         """
-        for worker in self._supervisor.workers:
-            if worker.name == node:
-                try:
-                    return await self._supervisor.ask(worker, name, args)
-                except Unreachable as error:
-                    raise CommandError(str(error)) from None
-        names = ", ".join(worker.name for worker in self._supervisor.workers)
-        raise CommandError(f"there is no node {node} here; there are: {names}")
+        (worker,) = self.chosen(node)
+        try:
+            return await self._supervisor.ask(worker, name, args)
+        except Unreachable as error:
+            raise CommandError(str(error)) from None
+
+    def chosen(self, node: str | None) -> "list[Worker]":
+        """The worker of this name; all without one.
+
+        :raises CommandError: there is none of this name.
+        """
+        workers = self._supervisor.workers
+        found = [worker for worker in workers if node in (None, worker.name)]
+        if not found:
+            names = ", ".join(worker.name for worker in workers)
+            raise CommandError(f"there is no node {node} here; there are: {names}")
+        return found
 
     async def _of_any(self, name: str, args: Args) -> Any:
         """Asks the first that is there.
@@ -121,6 +134,17 @@ def supervisor_control(supervisor: "SupervisorService") -> Control:
         """Change a level everywhere."""
         change_level({**args, "level": required(args, "level")})
         return MERGES["loglevel set"](await control.of_all("loglevel set", args))
+
+    def roll(what: str) -> Command:
+        def begin(args: Args) -> dict[str, Any]:
+            chosen = control.chosen(args.get("node"))
+            supervisor.rolling.begin(what, chosen)
+            return {what: [worker.name for worker in chosen]}
+
+        return begin
+
+    for what in ("drain", "leave", "restart"):
+        control.command(f"cluster {what}")(roll(what))
 
     @control.command("stop")
     def stop(args: Args) -> dict[str, Any]:

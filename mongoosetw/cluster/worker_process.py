@@ -22,6 +22,8 @@ LONGEST_DELAY: Final = 30.0
 """Seconds before a worker is started again; each time twice as long."""
 PROVEN: Final = 60.0
 """Seconds after which a start counts as a success."""
+PATIENCE: Final = 30.0
+"""Seconds that a worker has to stop."""
 FAILURES: Final = 6
 """Starts in a row that may fail, until there is no point in going on."""
 
@@ -57,6 +59,7 @@ class Worker(ProcessProtocol):
 
     :ivar index: from 1 on.
     :ivar name: of the node.
+    :ivar draining: it takes no more clients.
     :ivar restarts: how often it was started again.
     :ivar last_end: how the last process ended; empty if none has.
     :ivar heard: when the process last showed that it lives, by the reactor's clock.
@@ -66,6 +69,7 @@ class Worker(ProcessProtocol):
         self.index = index
         self.name = name
         self.state = State.STOPPED
+        self.draining = False
         self.restarts = 0
         self.last_end = ""
         self.heard = 0.0
@@ -88,6 +92,7 @@ class Worker(ProcessProtocol):
     def start(self) -> None:
         """Starts a process."""
         self._timer = None
+        self._ending = self.draining = False
         orders, sockets = self._employer.orders(self.index)
         own = orders.logfile is not None  # what is no log line would go nowhere
         descriptors: dict[int, Any] = {0: "w", 1: "r" if own else 1, 2: "r" if own else 2}
@@ -102,6 +107,16 @@ class Worker(ProcessProtocol):
             childFDs=descriptors,
         )
         logger.info("worker_started worker=%s pid=%d", self.name, self.transport.pid)
+
+    @property
+    def available(self) -> bool:
+        """Whether clients can come to it."""
+        return self.state is State.RUNNING and not self.draining
+
+    def drain(self) -> None:
+        """The process is told to take no more clients: others have to."""
+        self.draining = True
+        self._employer.changed(self)
 
     def _set(self, state: State) -> None:
         if state is not self.state:
@@ -197,7 +212,7 @@ class Worker(ProcessProtocol):
         age = round(self._reactor.seconds() - self.started_at) if running else None
         return {
             "node": self.name,
-            "state": str(self.state),
+            "state": "draining" if self.draining and self.transport else str(self.state),
             "pid": self.pid,
             "uptime": age,
             "restarts": self.restarts,

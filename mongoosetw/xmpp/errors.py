@@ -101,11 +101,15 @@ class StreamError(Exception):
     :param condition: a defined condition of RFC 6120 §4.9.3.
     :param text: an explanation for people.
     :param app: an application-specific condition, as serialised XML (§4.9.4).
+    :param content: of the condition: where to go instead, of ``see-other-host`` (§4.9.3.19).
     """
 
-    def __init__(self, condition: str, text: str | None = None, *, app: bytes = b"") -> None:
+    def __init__(
+        self, condition: str, text: str | None = None, *, app: bytes = b"", content: str = ""
+    ) -> None:
         assert condition in STREAM_CONDITIONS, condition
         super().__init__(condition)
         self.condition = condition
         self.text = text
         self.app = app
+        self.content = content

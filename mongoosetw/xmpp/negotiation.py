@@ -121,7 +121,12 @@ def stream_error(error: StreamError) -> bytes:
     text = ""
     if error.text:
         text = f"<text xmlns='{ns.STREAMS}' xml:lang='en'>{escape(error.text)}</text>"
-    head = f"<stream:error><{error.condition} xmlns='{ns.STREAMS}'/>{text}"
+    condition = f"<{error.condition} xmlns='{ns.STREAMS}'"
+    if error.content:
+        condition += f">{escape(error.content)}</{error.condition}>"
+    else:
+        condition += "/>"
+    head = f"<stream:error>{condition}{text}"
     return head.encode() + error.app + b"</stream:error>"
 
 

@@ -137,6 +137,32 @@ class WorkersTests(OneServer):
         self.until(lambda: not [pid for pid in pids if _exists(pid)], "the end of the workers")
 
 
+    def test_rolling_restart(self) -> None:
+        """Workers are replaced one after the other, and somebody takes clients all the time."""
+        alpha = self.machine(cluster="drain_rate = 20")
+        self.start(alpha)
+        clients = self.login_on_both(alpha)
+        pids = [worker["pid"] for worker in alpha.workers().values()]
+        self.assertEqual(alpha.ctl("cluster restart"), {"restart": list(NODES)})
+        while not alpha.logged("rolling_ends"):
+            self.assertTrue(connects(alpha.port))
+        for client in clients:
+            self.assertIn("system-shutdown", client.rest())
+        self.until(lambda: alpha.linked() == 2, "the links")
+        workers = alpha.workers()
+        self.assertFalse({worker["pid"] for worker in workers.values()} & set(pids))
+        self.assertEqual([worker["restarts"] for worker in workers.values()], [0, 0])
+        left = alpha.events("alpha.1", "left")
+        self.assertEqual([event["peer"] for event in left], ["alpha.2"])
+        alpha.ctl("cluster drain", node="alpha.1")
+        self.until(lambda: alpha.workers()["alpha.1"]["state"] == "draining", "the draining")
+        self.until(lambda: len(alpha.logged("rolling_ends")) == 2, "its end")
+        self.check_connections(alpha)
+        alpha.ctl("cluster leave")
+        assert alpha.process is not None
+        self.assertEqual(alpha.process.wait(120), 0)
+
+
 class PostgreSQLWorkersTests(OneServer):
     """Two workers that share PostgreSQL."""
 
