@@ -130,6 +130,7 @@ class CommandsOfANode(NodeTestCase):
         reloaded = self.ctl_json("reload")
         self.assertEqual({row["applied"] for row in reloaded}, {"now"})
         self.assertEqual(self.run_ctl("session", "nonsense").returncode, 2)
+        self.assertIn("no module mod_nonsense runs", self.run_ctl("nonsense").stderr)
         self.ctl("stop")
         self.assertEqual(self.node.wait(60), 0)
         self.assertIn("the server is not running", self.refused("status"))
