@@ -25,6 +25,7 @@ from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.stanza import Stanza, escape
 
+_RETRACT: Final = (ns.RETRACT, "retract")
 _KNOWN: Final = 100_000
 
 
@@ -60,6 +61,10 @@ class MAM(Module[MAMOptions]):
         self.messages: MessageLog = await self.host.server.open_message_log()
         self.store = SQLPrefsStore(self.db)
         self._prefs: dict[JID, Prefs | None] = {}
+        self._archivable = rules.archivable(
+            markers=self.options.archive_chat_markers,
+            groupchat=self.options.pm.archive_groupchats,
+        )
         self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
 
     # -- archiving
@@ -73,7 +78,7 @@ class MAM(Module[MAMOptions]):
     def sent(self, event: UserSendMessage) -> Outcome | Awaitable[Outcome]:
         """Archives a message for its sender."""
         stanza = event.stanza
-        if not self._archivable(stanza):
+        if not self._archivable(stanza.type, stanza.children):
             return None
         user = event.session.bare
         remote = stanza.to.bare if stanza.to is not None else user
@@ -89,7 +94,7 @@ class MAM(Module[MAMOptions]):
     def received(self, event: FilterLocalPacket) -> Outcome | Awaitable[Outcome]:
         """Archives a message for its recipient, whose copy gets the id."""
         stanza = event.stanza
-        if stanza.kind != "message" or not self._archivable(stanza):
+        if stanza.kind != "message" or not self._archivable(stanza.type, stanza.children):
             return None
         assert stanza.to is not None and stanza.from_ is not None
         user = stanza.to.bare
@@ -123,17 +128,9 @@ class MAM(Module[MAMOptions]):
         known = stanza.log is not None
         self.messages.show(stanza, user, remote)
         self.archived.inc()
-        if (ns.RETRACT, "retract") in stanza.children and not known:
+        if not known and _RETRACT in stanza.children:
             if self.options.message_retraction:
                 self.host.in_background(self._upkeep.retract(stanza, user, remote))
-
-    def _archivable(self, stanza: Stanza) -> bool:
-        options = self.options
-        return rules.archivable(
-            stanza,
-            markers=options.archive_chat_markers,
-            groupchat=options.pm.archive_groupchats,
-        )
 
     async def _wanted(self, user: JID, remote: JID) -> bool:
         """What the user's preferences say of messages with somebody; False without a user."""

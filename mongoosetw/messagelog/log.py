@@ -54,7 +54,7 @@ class Entry:
     :ivar id: unique, sorts by time.
     :ivar shown: an archive shows the message, so it stays when it has been delivered.
     :ivar marked: the recipient's copy carries the id (see :func:`marked`).
-    :ivar row: the row of ``message_log``; it can be changed while ``batch`` is gathering.
+    :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
     :ivar unit: all rows that are committed with it.
     """
 
@@ -64,7 +64,7 @@ class Entry:
         self.id = id
         self.shown = shown
         self.marked = False
-        self.row: list[Any] = []
+        self.row: list[Any] | None = None
         self.unit: list[tuple[Table, Row]] = []
         self.batch: Batch | None = None
 
@@ -189,9 +189,11 @@ class MessageLog:
         size = 0
         if entry is None:
             entry = Entry(self._ids.next())
-            entry.row = self._row(entry.id, stanza)
-            size = len(entry.row[-1])
-            unit.append((messages, entry.row))
+            row = entry.row = self._row(entry.id, stanza)
+            size = len(row[-1])
+            unit.append((messages, row))
+        else:
+            entry.row = None
         receipt = stanza.receipt
         done = None if receipt is None else partial(self._committed, stanza)
         try:
@@ -207,11 +209,11 @@ class MessageLog:
     def _row(self, identifier: int, stanza: Stanza) -> list[Any]:
         sender = stanza.from_
         assert sender is not None
-        to = stanza.to or sender.bare
-        owner = self.owner
+        here, to, get = sender.bare, stanza.to or sender.bare, self._owners.get
+        there = to.bare
+        numbers = get(here) or self.owner(here), get(there) or self.owner(there)
         xml = stanza.to_bytes().decode()
-        here, there = owner(sender.bare), owner(to.bare)
-        return [identifier, here, there, 0, None, str(sender), str(to), xml]
+        return [identifier, *numbers, 0, None, str(sender), str(to), xml]
 
     def _committed(self, stanza: Stanza, error: Exception | None) -> None:
         """The rows of a stanza are on disk, or the database has refused them."""
@@ -231,9 +233,12 @@ class MessageLog:
         entry = self.enter(stanza)
         entry.shown = True
         self._unindexed += 1
-        owner, row = self.owner(user), entry.row
-        if entry.unit and entry.unit[0][1] is row and owner in (row[_RECIPIENT], row[_SENDER]):
-            row[_FLAGS] |= IN_RECIPIENTS if owner == row[_RECIPIENT] else IN_SENDERS
+        owner = self._owners.get(user) or self.owner(user)
+        row = entry.row
+        if row is not None and owner == row[_RECIPIENT]:
+            row[_FLAGS] |= IN_RECIPIENTS
+        elif row is not None and owner == row[_SENDER]:
+            row[_FLAGS] |= IN_SENDERS
         else:
             entry.unit.append((archive, (owner, entry.id, self.owner(remote))))
         return entry
@@ -247,9 +252,8 @@ class MessageLog:
         """
         entry = self.enter(stanza)
         self._unshown = self._unshown or not entry.shown
-        owner, row = self.owner(user), entry.row
-        fresh = entry.unit and entry.unit[0][1] is row and entry.id > self._held.settled
-        if fresh and owner == row[_RECIPIENT]:
+        owner, row = self._owners.get(user) or self.owner(user), entry.row
+        if row is not None and owner == row[_RECIPIENT] and entry.id > self._held.settled:
             row[_HOLDER] = holder
             self._held.add(entry.id, owner, holder)
         else:

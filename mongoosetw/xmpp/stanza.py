@@ -301,9 +301,21 @@ class Stanza:
 
         :param name: of the element ``xml``, which declares its namespace.
         """
-        stanza = self.copy(inner=self.inner + xml)
-        stanza._children = (*self.children, name)
-        if self._xml is not None and (end := self._xml.rfind(b"</")) > 0 and self.inner:
+        inner = self.inner
+        stanza = Stanza(
+            self.kind,
+            self.to,
+            self.from_,
+            self.type,
+            self.id,
+            self.lang,
+            (*self.children, name),
+            inner + xml,
+        )
+        stanza.receipt = self.receipt
+        stanza.log = self.log
+        if inner and self._xml is not None:
+            end = self._xml.rfind(b"</")
             stanza._xml = self._xml[:end] + xml + self._xml[end:]
         return stanza
 
