@@ -39,15 +39,17 @@ class Outbox:
 
     :param limit: bytes; what was taken and is not :meth:`settle`\\ d yet counts, too.
     :ivar held: bytes that wait or are on their way.
+    :ivar on_its_way: bytes that were taken and are not settled.
     """
 
-    __slots__ = ("_limit", "_on_its_way", "_runs", "_waiting", "held")
+    __slots__ = ("_batches", "_limit", "_runs", "_waiting", "held", "on_its_way")
 
     def __init__(self, limit: int) -> None:
         self.held = 0
+        self.on_its_way = 0
         self._limit = limit
         self._waiting = 0
-        self._on_its_way: deque[int] = deque()
+        self._batches: deque[int] = deque()
         self._runs: deque[tuple[_Kind, str, list[bytes]]] = deque()
 
     def put(self, channel: str, payload: bytes) -> bool:
@@ -85,7 +87,8 @@ class Outbox:
         else:
             taken, size = self._take_some()
             self._waiting -= size
-        self._on_its_way.append(size)
+        self._batches.append(size)
+        self.on_its_way += size
         return b"".join(_packed(run) for run in taken)
 
     def _take_some(self) -> tuple[list[tuple[_Kind, str, list[bytes]]], int]:
@@ -107,14 +110,15 @@ class Outbox:
                 break
         return taken, size
 
-    def settle(self) -> None:
-        """The node has the oldest batch on its way."""
-        self.held -= self._on_its_way.popleft()
+    def settle(self, batches: int) -> None:
+        """The node has the oldest batches that were on their way.
 
-    @property
-    def on_its_way(self) -> int:
-        """Batches taken and not settled."""
-        return len(self._on_its_way)
+        :raises IndexError: there were not so many.
+        """
+        for _ in range(batches):
+            size = self._batches.popleft()
+            self.held -= size
+            self.on_its_way -= size
 
 
 def _packed(run: tuple[_Kind, str, list[bytes]]) -> bytes:

@@ -13,8 +13,10 @@ from mongoosetw.cluster.hello import Agreed
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.pb import LinkConnection
 
-WINDOW: Final = 4
-"""Batches that may be on their way; the rest waits where it is counted."""
+WINDOW: Final = 1024 * 1024
+"""Bytes that may be on their way; the rest waits where it is counted."""
+TOLD: Final = 64 * 1024
+"""Bytes that are taken before the other node is told so; with each beat it is told anyway."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Link:
         self.lag: float | None = None
         self.skew = 0.0
         self.queued = False
+        self._batches = 0
+        self._bytes = 0
         self._inbox = Inbox(queue_size)
         self._owner = owner
         self._now = now
@@ -62,11 +66,30 @@ class Link:
 
     def take(self, batch: bytes) -> None:
         """Takes the payloads of a turn."""
+        self._batches += 1
+        self._bytes += len(batch)
+        if self._bytes >= TOLD:
+            self._tell()
         try:
             for channel, payload in self._inbox.unpack(batch):
                 self._owner.dispatch(self.node, channel, payload)
         except BadBatch as error:
             self._owner.give_up(self, f"it sent what cannot be read: {error}")
+
+    def _tell(self) -> None:
+        """Makes room in the other node's queue; an answer to each batch would cost as much."""
+        batches, self._batches, self._bytes = self._batches, 0, 0
+        if batches:
+            self.connection.send_taken(batches)
+
+    def taken(self, batches: int) -> None:
+        """The other node has what was sent first of what is on its way."""
+        try:
+            self.outbox.settle(batches)
+        except IndexError:
+            self._owner.give_up(self, "it has taken more than was sent")
+            return
+        self._pump()
 
     def beat(self) -> float:
         """Answers with this node's time, in seconds since 1970."""
@@ -86,18 +109,15 @@ class Link:
     def _pump(self) -> None:
         outbox = self.outbox
         while outbox.waiting and outbox.on_its_way < WINDOW and not self.connection.gone:
-            self.connection.call("take", outbox.take()).addCallbacks(self._taken, self._failed)
-
-    def _taken(self, _: object) -> None:
-        self.outbox.settle()
-        self._pump()
+            self.connection.send_batch(outbox.take())
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(PBConnectionLost):
-            self._owner.give_up(self, f"it could not take what was sent: {failure.type}")
+            self._owner.give_up(self, f"it could not answer: {failure.type}")
 
     def send_beat(self) -> None:
         """Asks for a sign of life."""
+        self._tell()
         sent = self._now()
         self.connection.call("beat").addCallbacks(self._heard, self._failed, callbackArgs=(sent,))
 
@@ -109,5 +129,5 @@ class Link:
     def say_goodbye(self, reason: str) -> None:
         """Closes the link for good; the other node is told before."""
         self._pump()
-        self.connection.call("leave", reason).addErrback(self._failed)
+        self.connection.tell("leave", reason)
         self.connection.close()
