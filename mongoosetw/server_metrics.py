@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from mongoosetw.cluster import metrics as cluster
 from mongoosetw.hooks.bus import HookBus, Order
 from mongoosetw.hooks.c2s import SessionClosed, SessionOpened
 from mongoosetw.hooks.users import RegisterUser, RemoveUser
@@ -118,6 +119,7 @@ _NODE = (
     CONNECTIONS,
     UP_TIME,
     DATABASE_QUEUE,
+    *cluster.GAUGES,
 )
 
 OWNER = "metrics"
@@ -179,6 +181,7 @@ def show(server: "Server") -> Callable[[], None]:
 
 def _measure(server: "Server", now: float) -> None:
     """Set what is known only at the time of a scrape."""
+    cluster.measure(server)
     counts = dict.fromkeys(server.config.hosts, 0)
     for host in server.hosts.values():
         counts[host.host_type] = counts.get(host.host_type, 0) + host.sessions.count()

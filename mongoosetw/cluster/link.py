@@ -15,6 +15,8 @@ from mongoosetw.cluster.pb import LinkConnection
 
 WINDOW: Final = 1024 * 1024
 """Bytes that may be on their way; the rest waits where it is counted."""
+SKEW: Final = 2.0
+"""Seconds that two nodes' clocks may differ: ids, and whose session is the newer, go by time."""
 TOLD: Final = 64 * 1024
 """Bytes that are taken before the other node is told so; with each beat it is told anyway."""
 
@@ -29,6 +31,9 @@ class Owner(Protocol):
 
     def give_up(self, link: "Link", reason: str) -> None:
         """The link is of no use any more."""
+
+    def clock_differs(self, link: "Link") -> None:
+        """The other node's clock is far from this one's."""
 
 
 class Link:
@@ -56,6 +61,7 @@ class Link:
         self.lag: float | None = None
         self.skew = 0.0
         self.queued = False
+        self._differs = False
         self._batches = 0
         self._bytes = 0
         self._inbox = Inbox(queue_size)
@@ -125,6 +131,10 @@ class Link:
         now = self._now()
         self.lag = max(0.0, now - sent)
         self.skew = float(theirs) - (sent + now) / 2
+        differs = abs(self.skew) > SKEW + self.lag
+        if differs and not self._differs:
+            self._owner.clock_differs(self)
+        self._differs = differs
 
     def say_goodbye(self, reason: str) -> None:
         """Closes the link for good; the other node is told before."""

@@ -5,6 +5,7 @@ the one is kept that the node with the lesser name has made: both nodes come to 
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from mongoosetw.cluster.happenings import Happenings
 from mongoosetw.cluster.hello import Agreed, Handshake, Member, Refused, Why
 from mongoosetw.cluster.link import Link
 from mongoosetw.cluster.mesh import Node, Receiver
+from mongoosetw.cluster.metrics import LOST, REFUSED
 from mongoosetw.cluster.pb import LinkConnection
 from mongoosetw.net.flush import TurnFlusher
 
@@ -59,11 +61,13 @@ class PBMesh:
         peer_timeout: float = 10.0,
         reconnect_delay_max: float = 10.0,
         queue_size: int = 16 * 1024 * 1024,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """
         :param connect: makes an endpoint of an address.
         :param peer_timeout: seconds until a silent node counts as lost.
         :param queue_size: bytes that may wait for one node.
+        :param now: the time, in seconds since 1970.
         """
         self.clock = clock
         self.own = own
@@ -75,6 +79,7 @@ class PBMesh:
         self._interval = peer_timeout / 4
         self._delay_max = reconnect_delay_max
         self._queue_size = queue_size
+        self._now = now
         self._links: dict[str, Link] = {}
         self._pending: dict[LinkConnection, Link | None] = {}
         self._diallers: dict[str, Dialler] = {}
@@ -194,6 +199,11 @@ class PBMesh:
         except Exception as error:  # boundary: what follows in the batch is others' business
             logger.error("link_receiver_failed channel=%s", channel, exc_info=error)
 
+    def clock_differs(self, link: Link) -> None:
+        """The clocks of two nodes are too far apart for what is ordered by time."""
+        self.happenings.add("clock", link.node.name, f"is {link.skew:+.1f} seconds apart")
+        logger.warning("node_clock_differs peer=%s seconds=%.1f", link.node.name, link.skew)
+
     def give_up(self, link: Link, reason: str) -> None:
         """The link is of no use any more."""
         self._down(link, reason)
@@ -253,7 +263,7 @@ class PBMesh:
 
     def introduced(self, connection: LinkConnection, agreed: Agreed) -> Link:
         """A node has proven itself; what it may call from now on."""
-        link = Link(self, connection, agreed, self._queue_size)
+        link = Link(self, connection, agreed, self._queue_size, self._now)
         self._pending[connection] = link
         return link
 
@@ -293,6 +303,7 @@ class PBMesh:
             self.happenings.add("left", node.name, link.farewell)
             logger.info("node_left peer=%s reason=%s", node.name, link.farewell)
         else:
+            LOST.of_node().inc()
             self.happenings.add("lost", node.name, reason)
             logger.warning("node_lost peer=%s reason=%s", node.name, reason)
         for _, down in self._watchers:
@@ -304,6 +315,7 @@ class PBMesh:
         """There is no link."""
         self._pending.pop(connection, None)
         if refused.why is Why.FAULT:
+            REFUSED.of_node().inc()
             self.happenings.add("refused", connection.address, str(refused))
             logger.warning("link_refused address=%s reason=%s", connection.address, refused)
         else:
@@ -315,6 +327,7 @@ class PBMesh:
         if connection in self._pending:
             del self._pending[connection]
             if not self.stopped:
+                REFUSED.of_node().inc()
                 logger.warning("link_refused address=%s reason=%s", connection.address, reason)
                 self.happenings.add("refused", connection.address, reason)
             self._ended(connection, reason, fault=True)

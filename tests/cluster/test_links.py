@@ -195,6 +195,17 @@ class LinkTests(MeshCase):
         self.run_for(5)
         self.assertEqual(a.changes, ["+b"])
 
+    def test_clocks_apart(self) -> None:
+        """A node whose clock is wrong is pointed out, once."""
+        a = self.add(member("a", 0), now=self.clock.seconds)
+        self.add(member("b", 1), now=lambda: self.clock.seconds() + 30)
+        self.introduce()
+        self.run_for(20)
+        events = [(e["event"], e["how"]) for e in a.mesh.happenings.describe()]
+        self.assertEqual(events[0], ("clock", "is +30.0 seconds apart"))
+        self.assertEqual(len(events), 2)
+        self.assertEqual(a.mesh.describe()[0]["clock_skew_ms"], 30_000)
+
     def test_goodbye(self) -> None:
         """A node that stops says so: the others know that it left and was not lost."""
         a, b = self.start(2)
