@@ -79,7 +79,7 @@ class NodeService(Service):
         config, reactor = self.config, self._reactor
         os.makedirs(config.general.data_dir, mode=0o700, exist_ok=True)
         raise_file_limit()
-        db = Database.open(config.rdbms, config.general.data_dir, reactor)
+        db = Database.open(config.rdbms, config.general.data_dir, reactor, config.workers)
         membership = Membership(reactor, config, self.seat, self._number_lost)
         await membership.join(db)
         server = Server(

@@ -10,17 +10,16 @@ import io
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
 
-import psycopg2
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
+
+from mongoosetw.storage.driver import call, execute
 
 Row: TypeAlias = Sequence[Any]
 """Values for all columns of a table, in the table's order."""
@@ -118,7 +117,7 @@ class _SQLiteTable:
     ) -> None:
         size = self._sizes[bisect_left(self._sizes, len(rows))]
         padded = chain(rows, repeat(rows[-1], size - len(rows)))
-        connection.exec_driver_sql(statement(size), tuple(chain.from_iterable(padded)))
+        execute(connection, statement(size), tuple(chain.from_iterable(padded)))
 
 
 # PostgreSQL 15, "Binary Format" of COPY: signature, flags, length of the header's extension.
@@ -199,7 +198,10 @@ class _PostgreSQLTable:
         packed = [pack(column) for pack, column in zip(self._packers, columns, strict=True)]
         fields = zip(repeat(self._count, len(rows)), *chain.from_iterable(packed), strict=True)
         data = b"".join([_HEADER, *chain.from_iterable(fields), _TRAILER])
-        with _driver(connection, self._copy) as cursor:
+        call(connection, self._copy, lambda driver: self._send(driver, data))
+
+    def _send(self, driver: Any, data: bytes) -> None:
+        with driver.cursor() as cursor:
             cursor.copy_expert(self._copy, io.BytesIO(data), len(data))
 
 
@@ -209,23 +211,3 @@ def _packer(column: Column[Any], dialect: Dialect) -> _Packer:
         if isinstance(kind, known):
             return pack
     raise TypeError(f"{column}: values of type {kind!r} cannot be copied")
-
-
-@contextmanager
-def _driver(connection: Connection, statement: str) -> Iterator[Any]:
-    """A cursor of psycopg2, whose errors come as SQLAlchemy's."""
-    raw: Any = connection.connection.dbapi_connection
-    dialect: Any = connection.dialect
-    with raw.cursor() as cursor:
-        try:
-            yield cursor
-        except psycopg2.Error as error:
-            lost = dialect.is_disconnect(error, raw, cursor)
-            raise DBAPIError.instance(
-                statement,
-                None,
-                error,
-                psycopg2.Error,
-                connection_invalidated=lost,
-                dialect=dialect,
-            ) from error

@@ -14,8 +14,10 @@ from mongoosetw.config.schema import RDBMSPool
 from mongoosetw.storage import migrate
 from mongoosetw.storage.engine import engine_for, memory_engine, refuse_writes, sqlite_engine
 from mongoosetw.storage.faults import Fault, fault_of
+from mongoosetw.storage.journal import Journal
 from mongoosetw.storage.lane import FromThread, Lane
 from mongoosetw.storage.schema import Schema
+from mongoosetw.storage.turns import Turns
 from mongoosetw.storage.watch import Watchdog
 from mongoosetw.storage.work import DatabaseUnavailable, Work, perform, reason
 
@@ -40,11 +42,13 @@ class Database:
         *,
         lanes: int = 3,
         patience: float = 20.0,
+        turns: Turns | None = None,
     ) -> None:
         """
         :param from_thread: ``reactor.callFromThread``; None: no threads, everything runs at
             once in the caller's (for tests).
         :param patience: seconds after which PostgreSQL is given up if it does not answer.
+        :param turns: of processes that write to the same SQLite file.
         """
         self.engine = engine
         self.dialect: str = engine.dialect.name
@@ -52,11 +56,16 @@ class Database:
         self._writers: list[Lane] = []
         self._readers: list[Lane] = []
         self._watchdog: Watchdog | None = None
+        self._turns = turns
         if from_thread is None:
             self._inline = engine.connect()
             return
+        path = engine.url.database
+        tend = Journal(path).tend if self.dialect == "sqlite" and path else None
         writers = 1 if self.dialect == "sqlite" else max(1, lanes // 2)
-        self._writers = [Lane(engine, from_thread, write=True) for _ in range(writers)]
+        self._writers = [
+            Lane(engine, from_thread, write=True, turns=turns, tend=tend) for _ in range(writers)
+        ]
         readers = 2 if self.dialect == "sqlite" else max(1, lanes - writers)
         self._readers = [Lane(engine, from_thread, write=False) for _ in range(readers)]
         if self.dialect == "postgresql":
@@ -92,11 +101,23 @@ class Database:
         return sum(lane.length for lane in self._lanes)
 
     @classmethod
-    def open(cls, options: RDBMSPool, data_dir: str, reactor: Any) -> "Database":
-        """The database of the configuration."""
+    def open(
+        cls, options: RDBMSPool, data_dir: str, reactor: Any, processes: int = 1
+    ) -> "Database":
+        """The database of the configuration.
+
+        :param processes: how many of this machine use it.
+        """
         engine = engine_for(options, data_dir)
-        patience = 3 * options.query_timeout + 5
-        return cls(engine, reactor.callFromThread, lanes=options.workers, patience=patience)
+        path = engine.url.database
+        shared = processes > 1 and engine.dialect.name == "sqlite" and path
+        return cls(
+            engine,
+            reactor.callFromThread,
+            lanes=options.workers,
+            patience=3 * options.query_timeout + 5,
+            turns=Turns(path) if shared and path else None,
+        )
 
     @classmethod
     def in_memory(cls) -> "Database":
@@ -187,4 +208,6 @@ class Database:
             lane.join(1.0)
         if self._watchdog is not None:
             self._watchdog.end()
+        if self._turns is not None:
+            self._turns.close()
         self.engine.dispose()

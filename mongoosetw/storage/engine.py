@@ -8,6 +8,18 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool, StaticPool
 
 from mongoosetw.config.schema import DatabaseConnection
+from mongoosetw.storage.driver import execute
+
+BUSY_TIMEOUT = 5000
+"""Milliseconds for which SQLite waits for another process."""
+_WRITERS_CACHE = 16 * 1024  # KiB; indexes by owner are written all over
+_JOURNAL_LIMIT = 64 * 1024 * 1024  # bytes; what is left of a longer one when it was needed
+# What was told to be stored survives a crash, whatever the database's default is. Stronger
+# values, which wait for standby servers, stay.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
 
 
 def engine_for(options: DatabaseConnection, data_dir: str) -> Engine:
@@ -46,20 +58,29 @@ def connect(engine: Engine, *, write: bool) -> Connection:
     :raises sqlalchemy.exc.DBAPIError: the database cannot be reached.
     """
     connection = engine.connect().execution_options(write=write)
-    if not write and engine.dialect.name == "postgresql":
-        # each statement alone sees what is committed, as it would in a transaction by
-        # default; but that one would cost two more ways to the database
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.execution_options(postgresql_readonly=True)  # after that, or without effect
-    elif not write:
+    if engine.dialect.name == "postgresql":
+        _set_up_postgresql(connection, write=write)
+    elif write:
+        execute(connection, f"PRAGMA cache_size={-_WRITERS_CACHE}")
+    else:
         refuse_writes(connection, True)
     return connection
 
 
+def _set_up_postgresql(connection: Connection, *, write: bool) -> None:
+    if write:
+        with connection.begin():
+            connection.exec_driver_sql(_DURABLE)
+    else:
+        # each statement alone sees what is committed, as it would in a transaction by
+        # default; but that one would cost two more ways to the database
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execution_options(postgresql_readonly=True)  # after that, or without effect
+
+
 def refuse_writes(connection: Connection, refuse: bool) -> None:
     """Has an SQLite connection fail statements that write, or take them again."""
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute(f"PRAGMA query_only={'ON' if refuse else 'OFF'}")
+    execute(connection, f"PRAGMA query_only={'ON' if refuse else 'OFF'}")
 
 
 def sqlite_engine(path: str) -> Engine:
@@ -89,7 +110,8 @@ def _set_up(engine: Engine, *, durable: bool) -> None:
         if durable:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA busy_timeout=5000")
+            connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
@@ -97,4 +119,4 @@ def _set_up(engine: Engine, *, durable: bool) -> None:
         # A transaction that will write takes its lock at once: one that reads first and then
         # meets a rival's commit could not wait for it (https://sqlite.org/isolation.html).
         write = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        execute(connection, "BEGIN IMMEDIATE" if write else "BEGIN")

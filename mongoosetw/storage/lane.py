@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -54,13 +55,27 @@ class Lane:
     :ivar on_gone: is called, in the lane's thread, when the database does not take its calls.
     """
 
-    def __init__(self, engine: Engine, from_thread: FromThread, *, write: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        from_thread: FromThread,
+        *,
+        write: bool,
+        turns: AbstractContextManager[None] | None = None,
+        tend: Callable[[Connection], object] | None = None,
+    ) -> None:
+        """
+        :param turns: is entered for each transaction.
+        :param tend: is called between transactions.
+        """
         self.length = 0
         self.on_timing: Callable[[str, float], object] | None = None
         self.on_gone: Callable[[], object] = lambda: None
         self._engine = engine
         self._from_thread = from_thread
         self._write = write
+        self._turns = turns or nullcontext()
+        self._tend = tend
         self._queue: queue.SimpleQueue[Work | _Request] = queue.SimpleQueue()
         self._connection: Connection | None = None
         self._retry_at = 0.0
@@ -117,6 +132,8 @@ class Lane:
             if batch:
                 self._work(batch)
                 self._from_thread(self._deliver, batch)
+            if self._tend is not None and self._connection is not None:
+                self._tend(self._connection)
         self._disconnect()
 
     def _gather(self) -> tuple[list[Work], bool]:
@@ -152,7 +169,8 @@ class Lane:
             connection = self._connected()
             self._since = time.monotonic()
             self._batch = batch
-            perform(connection, batch, write=self._write)
+            with self._turns:
+                perform(connection, batch, write=self._write)
         except (SQLAlchemyError, DatabaseUnavailable) as error:
             if not _is_rivals(error):
                 self._disconnect()

@@ -104,7 +104,8 @@ class LogWriterTests(ThreadedCase):
         return [number for (number,) in self.rows(_IDS)]
 
     def commits(self) -> list[None]:
-        """Grows by one with each commit."""
+        """Grows by one with each commit of a connection that is there already."""
+        self.wait_for(self.db.run("connect", lambda _: None))
         commits: list[None] = []
         event.listen(self.db.engine, "commit", lambda _: commits.append(None))
         return commits

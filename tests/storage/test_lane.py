@@ -3,6 +3,10 @@
 import sqlite3
 import threading
 import time
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -10,7 +14,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from mongoosetw.storage import lane
+from mongoosetw.config.schema import RDBMSPool
+from mongoosetw.storage import journal, lane
 from mongoosetw.storage.database import Database, DatabaseUnavailable
 from tests.storage.case import NAMES, ThreadedCase, add, stored
 
@@ -183,6 +188,91 @@ class BoundaryTests(ThreadedCase):
         self.failureResultOf(cancelled, CancelledError)
         held.release()
         self.assertEqual(self.wait([other]), [None])
+
+
+class SharedFileTests(ThreadedCase):
+    """Two nodes that write to the same SQLite file."""
+
+    def setUp(self) -> None:
+        """Opens the file twice, as two processes would."""
+        super().setUp()
+        path = self.mktemp()
+        self.nodes = [self.watched(self.opened(path)) for _ in range(2)]
+        self.wait([db.run("connect", lambda c: None) for db in self.nodes])
+
+    def opened(self, path: str) -> Database:
+        """A node's database."""
+        reactor = SimpleNamespace(callFromThread=self.from_thread)
+        return Database.open(RDBMSPool(path=path), "", reactor, 2)
+
+    def test_both_get_their_turn(self) -> None:
+        """One that writes all the time does not keep the other waiting."""
+        busy, other = self.nodes
+        done: list[int] = []
+
+        def again(_: object) -> None:
+            done.append(len(done))
+            busy.run("busy", partial(add, name=f"busy {len(done)}")).addCallback(again)
+
+        again(None)
+        again(None)  # so that the next call is queued when one is done
+        for number in range(30):
+            before = len(done)
+            self.wait([other.run("other", lambda c, n=number: add(c, f"other {n}"))])  # type: ignore[misc]
+            self.assertLess(len(done) - before, 12)
+
+    def test_none_is_lost(self) -> None:
+        """What both write at the same time is all there."""
+        calls = [
+            db.run("add", lambda c, name=f"{number} {position}": add(c, name))
+            for number in range(200)
+            for position, db in enumerate(self.nodes)
+        ]
+        self.assertEqual(self.wait(calls), [None] * 400)
+        self.assertEqual(len(self.wait([self.nodes[0].read("read", stored)])[0]), 400)
+
+
+class JournalTests(ThreadedCase):
+    """SQLite's journal."""
+
+    def test_journal_does_not_grow(self) -> None:
+        """However much is written while somebody always reads, the journal stays small."""
+        self.patch(journal, "_LARGE", 1_000_000)
+        self.patch(journal, "_LOOK_EVERY", 0.0)
+        self.patch(journal, "_INTERVAL", 0.0)
+        db = self.sqlite()
+        path = str(db.engine.url.database)
+        self.read_always(path)
+        sizes = []
+        for number in range(60):
+            names = [f"{number} {position} {'x' * 5000}" for position in range(100)]
+            self.wait([db.run("add", partial(add, name=name)) for name in names])
+            sizes.append(Path(f"{path}-wal").stat().st_size)
+        self.assertLess(max(sizes), 10_000_000)  # of 60 MB that were written
+
+    def read_always(self, path: str) -> None:
+        """Reads from two connections, so that at any time at least one does."""
+        ended = threading.Event()
+        connections = [
+            sqlite3.connect(path, isolation_level=None, check_same_thread=False) for _ in range(2)
+        ]
+
+        def read() -> None:
+            for connection in cycle(connections):
+                connection.execute("BEGIN")
+                connection.execute("SELECT name FROM test_names LIMIT 1").fetchall()
+                other = connections[connection is connections[0]]
+                if other.in_transaction:
+                    other.execute("COMMIT")
+                if ended.is_set():
+                    return
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        for connection in connections:
+            self.addCleanup(connection.close)
+        self.addCleanup(reading.join)
+        self.addCleanup(ended.set)
 
 
 class QueueTests(ThreadedCase):

@@ -18,6 +18,7 @@ from mongoosetw.storage.schema import Schema, Step
 from mongoosetw.testing.postgres import PostgreSQL
 from tests.storage.case import NAMES, ThreadedCase, add, stored
 
+SHOW = text("SHOW synchronous_commit")
 SLEEP = text("SELECT 1 FROM pg_sleep(30)")
 
 
@@ -153,6 +154,15 @@ class OutageTests(ThreadedCase):
         calls = [db.run("count", count) for _ in range(20) for db in (first, second)]
         self.assertEqual(set(self.outcomes(*calls)), {"None"})
         self.assertEqual(self.wait([first.read("read", stored)]), [["40"]])
+
+    def test_commits_are_synced(self) -> None:
+        """A database that answers before its disk does is asked to wait for the disk."""
+        default = "ALTER DATABASE postgres SET synchronous_commit TO {}"
+        for configured, used in (("off", "on"), ("local", "local")):
+            self.server.query(default.format(configured))
+            db = self.database()
+            shown = db.run("show", lambda c: c.execute(SHOW).scalar())
+            self.assertEqual(self.outcomes(shown), [used])
 
     def test_upgrade_may_take_long(self) -> None:
         """A step that takes longer than a query may is not cut short."""
