@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from math import inf
-from time import time
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
 from modules.mod_stream_management.options import StreamManagementOptions
 from mongoosetw.c2s.session import Session
-from mongoosetw.module import Timer
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.xmpp import sm
 from mongoosetw.xmpp.stanza import Stanza
@@ -18,6 +16,8 @@ _GROWTH: Final = 25
 """So many stanzas without a request are asked for at once."""
 _BURST: Final = 20
 """So many times ``buffer_max`` may be on the way for some seconds."""
+_BUSY: Final = 2.0
+"""Seconds after which a line that does not fall idle is asked, too."""
 _PATIENCE: Final = 5.0
 """Seconds after which fewer stanzas than ``ack_freq`` are worth a request, too."""
 
@@ -66,52 +66,48 @@ class Keeper(Protocol):
         """More is queued than the rules allow."""
 
 
-class SessionLedger:
+class SessionLedger(sm.StreamLedger):
     """Counts the stanzas of one session in both directions.
 
     :ivar resume_id: with which the client can resume the session, empty if it cannot.
     :ivar timeout: seconds that the session waits for its client.
-    :ivar expiry: the end of that time, while it runs; ``expires_at`` on the server's clock.
+    :ivar expires_at: when that time ends, on the server's clock; None while it does not run.
     :ivar acknowledged_before: how much had been acknowledged when the queue grew too long,
         while the client is given time.
     :ivar dropping: what exceeds the limit is dropped.
+    :ivar dropped: one of the logged messages that were dropped.
     """
 
     __slots__ = (
         "_asked",
         "_flushing",
         "_listed",
-        "_look_at",
+        "_seen",
         "_settled",
         "_wants_ack",
         "acknowledged_before",
+        "dropped",
         "dropping",
         "expires_at",
-        "expiry",
-        "inbound",
         "keeper",
-        "outbound",
-        "receive",
         "resume_id",
         "session",
         "timeout",
     )
 
     def __init__(self, session: Session, keeper: Keeper, resume_id: str, timeout: int) -> None:
+        super().__init__()
         self.session = session
         self.keeper = keeper
         self.resume_id = resume_id
         self.timeout = timeout
-        self.expires_at = 0.0
-        self.expiry: Timer | None = None
-        self.inbound = sm.Inbound(self._on_settled)
-        self.receive = self.inbound.receive
-        self.outbound = sm.Outbound()
+        self.expires_at: float | None = None
         self.dropping = False
+        self.dropped: Stanza | None = None
         self.acknowledged_before: int | None = None
         self._asked = 0
-        self._look_at: float = 0
         self._listed: float | None = None
+        self._seen = 0
         self._flushing = False
         self._wants_ack = False
         self._settled: list[Deferred[None]] | None = None
@@ -121,25 +117,25 @@ class SessionLedger:
         self.keeper = keeper
         self.acknowledged_before = None
         self._listed = None
-        self._look_at = 0
+        self.look_at = 0
 
     # -- from the client
 
     def requested(self) -> None:
         """``<r/>``: answered at once, or when all that came before it is handled."""
-        self.inbound.asked()
+        self.asked()
         self._answer()
 
     def _answer(self) -> None:
-        answer = self.inbound.answer()
+        answer = self.answer()
         if answer is not None:
             self.session.send_bytes(answer)
 
-    def _on_settled(self) -> None:
+    def on_settled(self) -> None:
         """A commit settles many stanzas in a turn; they get one answer at its end."""
-        if self.inbound.owes:
+        if self.owes:
             self._at_end_of_turn()
-        if self.inbound.settled:
+        if self.settled:
             self.end_waiting()
 
     def end_waiting(self) -> None:
@@ -158,81 +154,74 @@ class SessionLedger:
 
     def farewell(self) -> bytes:
         """The last count, before the stream is closed (XEP-0198 §4)."""
-        return sm.ack(self.inbound.tell())
+        return sm.ack(self.tell())
 
     # -- to the client
-
-    def sent(self, stanza: Stanza, data: bytes) -> None:
-        """Queues a stanza. This is run for each one: all else waits until ``_look_at``."""
-        kept = stanza if stanza.log is not None else None
-        if self.outbound.append(data, kept, time()) >= self._look_at:
-            self._look()
 
     def acknowledge(self, h: int) -> list[sm.Unacknowledged]:
         """``<a/>``: the client has so many; returns the stanzas that are new among them.
 
         :raises CountTooHigh: they were not sent.
         """
-        gone = self.outbound.acknowledge(h)
-        if self.dropping and self.outbound.complete:
+        gone = super().acknowledge(h)
+        if self.dropping and self.complete:
             self.dropping = False
-        if self.outbound.sent > self._asked and self._listed is None:
-            self._look()
+            self.dropped = None
         return gone
 
     def look_anew(self) -> None:
         """The connection is another one, or none: requests that were made are void."""
-        self._asked = self.outbound.acknowledged
-        self._look_at = 0
+        self._asked = self.acknowledged
+        self.look_at = 0
 
-    def _look(self) -> None:
+    def on_grown(self) -> None:
         """Decides whether to ask and whether too much is queued, and when to look again."""
-        rules, outbound = self.keeper.rules, self.outbound
+        rules = self.keeper.rules
         if not rules.queues:
-            outbound.take()
-        excess = len(outbound) - rules.limit
+            self.take()
+        excess = self.queued - rules.limit
         if excess > 0:
             self.keeper.overflowed(self)
         if excess <= 0 or not self.session.connected:
-            look_at = outbound.sent + max(1, 1 - excess)
+            look_at = self.sent + max(1, 1 - excess)
         else:
-            look_at = outbound.sent + (1 if self.dropping else max(1, rules.burst - excess))
+            look_at = self.sent + (1 if self.dropping else max(1, rules.burst - excess))
         if self.session.connected and rules.growth != inf:
             look_at = min(look_at, self._consider_asking(rules))
-        self._look_at = look_at if rules.queues else 0
+        self.look_at = look_at if rules.queues else 0
 
     def _consider_asking(self, rules: Rules) -> float:
         """Asks, or arranges it; returns the count of sent stanzas at which to look again."""
-        if self.outbound.sent - self._asked >= rules.growth:
-            self.ask()
-        elif self.session.inactive:
-            # With the data that has woken the client anyway, and never later (XEP-0352 §1)
+        if self.sent - self._asked >= rules.growth or self.session.inactive:
+            # An inactive client with the data that has woken it anyway, never later (XEP-0352 §1)
             self._wants_ack = True
             self._at_end_of_turn()
-        elif self._listed is None:
+            return self.sent + rules.growth
+        if self._listed is None:
             self._listed = self._now
+            self._seen = self.sent
             self.keeper.watch_idle(self)
-        idle = self._listed is None
-        return float(self.outbound.sent + 1 if idle else self._asked + rules.growth)
+        return self._asked + rules.growth
 
     def idle(self) -> bool:
-        """Asks for what was sent some time ago; returns whether to come again."""
-        assert self._listed is not None
-        unasked = self.outbound.sent - self._asked
-        if self.session.connected and unasked:
-            if self._asked > self.outbound.acknowledged:
+        """Asks when nothing was sent for a while; returns whether to come again."""
+        sent, seen, self._seen = self.sent, self._seen, self.sent
+        if self.session.connected and sent > self._asked:
+            if self._asked > self.acknowledged:
                 return True  # one request is under way
-            if unasked < self.keeper.rules.frequency and self._now - self._listed < _PATIENCE:
+            waited = self._now - (self._listed or 0.0)
+            few = sent - self._asked < self.keeper.rules.frequency
+            if (sent != seen and waited < _BUSY) or (few and waited < _PATIENCE):
                 return True
             self.ask()
         self._listed = None
-        self._look_at = 0
+        self.look_at = 0
         return False
 
     def ask(self) -> None:
         """Asks for an acknowledgement of all that was sent, unless it was asked for."""
-        if self._asked < self.outbound.sent:
-            self._asked = self.outbound.sent
+        if self._asked < self.sent:
+            self._asked = self.sent
             self.session.send_bytes(sm.REQUEST)
 
     @property
@@ -252,3 +241,4 @@ class SessionLedger:
             self._answer()
             if wants_ack:
                 self.ask()
+                self.look_at = 0

@@ -2,6 +2,7 @@
 
 from typing import Final, cast
 
+from modules.mod_stream_management.deadlines import Deadlines
 from modules.mod_stream_management.ledger import Rules, SessionLedger
 from modules.mod_stream_management.options import StreamManagementOptions
 from modules.mod_stream_management.rerouting import reroute
@@ -93,10 +94,13 @@ class StreamManagement(Module[StreamManagementOptions]):
         self.table: ResumptionTable = MemoryTable()
         self.stale = StaleCounts()
         self._idle: list[SessionLedger] = []
+        self._deadlines: Deadlines[SessionLedger] = Deadlines(
+            self.clock, self.later, self._expire
+        )
 
     def start(self) -> None:
         """Takes over the sessions that are there already, after a reload."""
-        self.waiting_count.set(0)
+        self.waiting_count.set(self._deadlines.__len__)
         for session in self.host.sessions:
             ledger = _ledger(session)
             if ledger is not None:
@@ -106,10 +110,14 @@ class StreamManagement(Module[StreamManagementOptions]):
 
     def _adopt(self, ledger: SessionLedger) -> None:
         ledger.take_over(self)
+        if ledger.resume_id and not self.options.buffer:
+            ledger.session.close("reset")
+            self._bury(ledger, "reset")
+            return
         if ledger.resume_id:
             self.table.add(ledger)
-        if not ledger.session.connected:
-            self._wait(ledger, ledger.expires_at - self.clock.seconds())
+        if ledger.expires_at is not None:
+            self._deadlines.add(ledger, ledger.expires_at)
 
     def stop(self) -> None:
         """Without the module nothing can be resumed: clients start anew."""
@@ -192,7 +200,7 @@ class StreamManagement(Module[StreamManagementOptions]):
 
     def _settle(self, ledger: SessionLedger, h: int) -> None:
         gone = ledger.acknowledge(h)
-        stanzas = [item.stanza for item in gone if item.stanza is not None]
+        stanzas = [stanza for _, stanza, _ in gone if stanza is not None]
         if stanzas:
             self.host.hooks.fire(MessagesAcknowledged(ledger.session, stanzas))
 
@@ -238,7 +246,7 @@ class StreamManagement(Module[StreamManagementOptions]):
             if ledger.session.connected:
                 ledger.session.detach("conflict", "Resumed by new connection")
                 self._hibernate(ledger)
-            if ledger.inbound.settled:
+            if ledger.settled:
                 return ledger, h
             # What is under way is handled soon; told too early, the client would send it twice
             await ledger.when_settled()
@@ -252,15 +260,15 @@ class StreamManagement(Module[StreamManagementOptions]):
         stream.bound(session)
         session.last_activity = self.clock.seconds()
         self.resumed_count.inc()
-        self.log.info("session_resumed jid=%s resent=%d", session.jid, len(ledger.outbound))
-        return sm.resumed(ledger.resume_id, ledger.inbound.resume())
+        self.log.info("session_resumed jid=%s resent=%d", session.jid, ledger.queued)
+        return sm.resumed(ledger.resume_id, ledger.resume())
 
     def resend(self, ledger: SessionLedger) -> None:
         """§5: writes what the client has not handled."""
         session = ledger.session
-        for item in ledger.outbound:
-            stanza = item.stanza or Stanza.parse(item.data)
-            session.send_bytes(delayed(stanza, self.host.domain, item.at).to_bytes())
+        for data, stanza, at in ledger:
+            stanza = stanza or Stanza.parse(data)
+            session.send_bytes(delayed(stanza, self.host.domain, at).to_bytes())
         if self.options.ack:
             ledger.ask()
         self.host.hooks.fire(SessionResumed(session))
@@ -273,7 +281,7 @@ class StreamManagement(Module[StreamManagementOptions]):
         ledger = _ledger(event.session)
         if ledger is None or not ledger.resume_id:
             return None
-        if not ledger.outbound.complete or len(ledger.outbound) > self.rules.limit:
+        if not ledger.complete or ledger.queued > self.rules.limit:
             return None
         self._hibernate(ledger)
         return STOP
@@ -281,19 +289,14 @@ class StreamManagement(Module[StreamManagementOptions]):
     def _hibernate(self, ledger: SessionLedger) -> None:
         ledger.look_anew()
         ledger.session.hibernate()
-        self._wait(ledger, ledger.timeout)
+        ledger.expires_at = self.clock.seconds() + ledger.timeout
+        self._deadlines.add(ledger, ledger.expires_at)
         self.log.info("session_waits jid=%s seconds=%d", ledger.session.jid, ledger.timeout)
 
-    def _wait(self, ledger: SessionLedger, seconds: float) -> None:
-        ledger.expires_at = self.clock.seconds() + seconds
-        ledger.expiry = self.later(max(0.0, seconds), self._expire, ledger)
-        self.waiting_count.inc()
-
     def _wake(self, ledger: SessionLedger) -> None:
-        if ledger.expiry is not None:
-            ledger.expiry.cancel()
-            ledger.expiry = None
-            self.waiting_count.dec()
+        if ledger.expires_at is not None:
+            self._deadlines.discard(ledger, ledger.expires_at)
+            ledger.expires_at = None
 
     def _expire(self, ledger: SessionLedger) -> None:
         self.expired_count.inc()
@@ -313,10 +316,12 @@ class StreamManagement(Module[StreamManagementOptions]):
         if ledger.resume_id:
             self.table.remove(ledger)
             if self.options.stale_h.enabled and reason != "normal":
-                h = ledger.inbound.tell()
+                h = ledger.tell()
                 self.stale.remember(ledger.resume_id, session.bare, h, self.clock.seconds())
         ledger.end_waiting()
-        left = ledger.outbound.take()
+        left = ledger.take()
+        if ledger.dropped is not None:  # tells those who keep the log that there is something
+            left.insert(0, (b"", ledger.dropped, 0.0))
         self.rerouted_count.inc(len(left))
         reroute(session, left)
 
@@ -337,21 +342,21 @@ class StreamManagement(Module[StreamManagementOptions]):
         """A client does not acknowledge. If it is there, it is given some time."""
         if not ledger.session.connected:
             self.later(0, self._give_up, ledger)
-        elif ledger.dropping or len(ledger.outbound) > self.rules.limit + self.rules.burst:
+        elif ledger.dropping or ledger.queued > self.rules.limit + self.rules.burst:
             self._drop(ledger)
         elif ledger.acknowledged_before is None:
-            ledger.acknowledged_before = ledger.outbound.acknowledged
+            ledger.acknowledged_before = ledger.acknowledged
             self.later(_GRACE, self._judge, ledger)
 
     def _give_up(self, ledger: SessionLedger) -> None:
-        if ledger.session.ledger is ledger and len(ledger.outbound) > self.rules.limit:
+        if ledger.session.ledger is ledger and ledger.queued > self.rules.limit:
             ledger.session.close("resource-constraint", "too many unacked stanzas")
 
     def _judge(self, ledger: SessionLedger) -> None:
         before, ledger.acknowledged_before = ledger.acknowledged_before, None
-        if ledger.session.ledger is not ledger or len(ledger.outbound) <= self.rules.limit:
+        if ledger.session.ledger is not ledger or ledger.queued <= self.rules.limit:
             return
-        if ledger.outbound.acknowledged == before:
+        if ledger.acknowledged == before:
             self._drop(ledger)
         else:
             self.overflowed(ledger)
@@ -359,13 +364,13 @@ class StreamManagement(Module[StreamManagementOptions]):
     def _drop(self, ledger: SessionLedger) -> None:
         """What is in the message log stays there alone; a message that is not is too precious."""
         ledger.dropping = True
-        outbound = ledger.outbound
-        while len(outbound) > self.rules.limit:
-            oldest = outbound.oldest()
-            if oldest.stanza is None and oldest.data.startswith(b"<message"):
+        while ledger.queued > self.rules.limit:
+            data, stanza, _ = ledger.oldest()
+            if stanza is None and data.startswith(b"<message"):
                 self.later(0, self._give_up, ledger)
                 return
-            outbound.drop()
+            ledger.drop()
+            ledger.dropped = stanza or ledger.dropped
             self.overflow_count.inc()
 
 
@@ -380,7 +385,7 @@ def _can_resume(ledger: SessionLedger, h: int) -> bool:
     :raises StreamError: it claims to have handled more than it was sent.
     """
     try:
-        return ledger.outbound.can_resume(h)
+        return ledger.can_resume(h)
     except sm.CountTooHigh as error:
         raise error.stream_error from error
 

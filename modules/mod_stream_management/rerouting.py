@@ -14,8 +14,8 @@ from mongoosetw.xmpp.stanza import Stanza
 def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
     """Treats stanzas as if they had been sent to an unavailable resource (XEP-0198 §4)."""
     host = session.host
-    for item in items:
-        stanza = item.stanza or Stanza.parse(item.data)
+    for data, stanza, at in items:
+        stanza = stanza or Stanza.parse(data)
         if stanza.kind == "iq":
             # RFC 6121 §8.5.3.2.3; answers to an iq are dropped by the router
             host.router.bounce(stanza, StanzaError("service-unavailable"))
@@ -24,4 +24,4 @@ def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
                 if stanza.type in ("", "normal"):
                     # It was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now.
                     stanza = stanza.copy(to=session.bare)
-                host.route(delayed(stanza, host.domain, item.at))
+                host.route(delayed(stanza, host.domain, at))

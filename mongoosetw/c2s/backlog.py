@@ -35,7 +35,8 @@ class Backlog:
             transport.moved = False
             self._wait()
         else:
-            self._stream.close(StreamError("resource-constraint", "the client does not read"))
+            # RFC 6120 §4.9.3.4: so its connection is lost, and a session may wait (XEP-0198)
+            self._stream.close(StreamError("connection-timeout", "the client does not read"))
 
     def grow(self, size: int) -> None:
         """More was added. Pauses whoever adds much; closes the stream when it is too much."""

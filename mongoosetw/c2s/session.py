@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.c2s.stream import ClientStream
     from mongoosetw.host import Host
 
+_FLAGS: dict[frozenset[str], frozenset[str]] = {}
+"""Equal sets of flags are one: modules set few different ones, and there are many sessions."""
 _RECEIVE: dict[str, Any] = {
     "message": UserReceiveMessage,
     "presence": UserReceivePresence,
@@ -99,6 +101,7 @@ class Session:
     def flag(self, name: str, on: bool = True) -> None:
         """Sets or clears a flag, for all nodes to see."""
         flags = self.flags | {name} if on else self.flags - {name}
+        flags = _FLAGS.setdefault(flags, flags)
         if flags != self.flags:
             self.flags = flags
             self.host.sessions.changed(self)
@@ -119,8 +122,8 @@ class Session:
         :returns: a Deferred while something has to wait; the stream waits with it.
         :raises StreamError: the client claims another sender (RFC 6120 §8.1.2.1).
         """
-        if self.ledger is not None and stanza.receipt is None:
-            return self._receive_counted(stanza, self.ledger.receive())
+        if self.ledger is not None:
+            stanza.receipt = self.ledger.receive()
         self.last_activity = self.host.server.clock.seconds()
         claimed = stanza.from_
         if claimed is not None and claimed != self.jid and claimed != self.bare:
@@ -136,23 +139,16 @@ class Session:
                 packet = UserSendPacket(stanza, self)
                 outcome = hooks.fire(packet)
                 if isinstance(outcome, Deferred):
-                    return Deferred.fromCoroutine(self._receive_later(packet, outcome))
+                    later = Deferred.fromCoroutine(self._receive_later(packet, outcome))
+                    return _holding(stanza, later)
                 if outcome is STOP:
                     return None
                 stanza = packet.stanza
-            return self._send_on(stanza)
+            pending = self._send_on(stanza)
+            return pending if pending is None else _holding(stanza, pending)
         except (StanzaError, HookFailed) as error:
             self.bounce(stanza, error)
             return None
-
-    def _receive_counted(self, stanza: Stanza, receipt: Receipt) -> Deferred[None] | None:
-        """A stanza that has to wait is not handled before it is through (XEP-0198 §4)."""
-        stanza.receipt = receipt
-        pending = self.receive(stanza)
-        if pending is not None:
-            receipt.hold()
-            pending.addBoth(_released, receipt)
-        return pending
 
     def _send_on(self, stanza: Stanza) -> Deferred[None] | None:
         kind = stanza.kind
@@ -240,10 +236,10 @@ class Session:
 
     def write(self, stanza: Stanza, data: bytes) -> None:
         """Writes a stanza's bytes; it leaves at the end of the turn, and is counted."""
-        if self.stream is not None:
-            self.stream.write(data)
         if self.ledger is not None:
-            self.ledger.sent(stanza, data)
+            self.ledger.append(stanza, data)
+        if self.stream is not None:
+            self.stream.write(data)  # which may end the session of a client that does not read
 
     def send_bytes(self, data: bytes) -> None:
         """Writes serialised XML that is no stanza; it leaves at the end of the turn."""
@@ -280,6 +276,17 @@ class Session:
     def hibernate(self) -> None:
         """Drops what can be made again; for sessions that have been silent for long."""
         self._message_head = None
+        if self.presence is not None:
+            self.presence.shrink()
+
+
+def _holding(stanza: Stanza, pending: Deferred[None]) -> Deferred[None]:
+    """A stanza that has to wait is not handled before it is through (XEP-0198 §4)."""
+    receipt = stanza.receipt
+    if receipt is not None:
+        receipt.hold()
+        pending.addBoth(_released, receipt)
+    return pending
 
 
 def _released(result: Any, receipt: Receipt) -> Any:

@@ -280,6 +280,8 @@ class ClientStream:
 
     def _handle_nonza(self, event: Nonza) -> Deferred[Any] | None:
         asked = negotiation.classify(event.name)
+        if asked is Input.NONZA and self.session is not None:
+            return self._extension(event)  # acknowledgements (XEP-0198) are frequent
         negotiation.check(self.state_, asked)
         if asked is Input.CLOSE:
             self.close()
@@ -435,11 +437,12 @@ class ClientStream:
         self.drained()  # last words are not held up by what waits before them
         if error is not None and not self.opened:
             write_header(self)  # RFC 6120 §4.9.1.1: an error comes within a stream
+        ledger = self.session.ledger if self.session is not None else None
+        if ledger is not None and (error is None or error.condition == "system-shutdown"):
+            self.write(ledger.farewell())
         if error is not None:
             self.write(negotiation.stream_error(error))
             self._error = error.condition
-        elif self.session is not None and self.session.ledger is not None:
-            self.write(self.session.ledger.farewell())
         self.write(negotiation.CLOSING)
         # A client that does not answer is one whose connection is lost, known or not
         self._finish(self._error or "normal", clean=self._error != "connection-timeout")

@@ -60,7 +60,7 @@ class StreamOpened:
     attributes: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Nonza:
     """A top-level element that is not a stanza (XEP-0360).
 

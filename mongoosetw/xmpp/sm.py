@@ -3,9 +3,10 @@
 Counts grow without end inside; only on the wire they are taken modulo 2³² (§4).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from time import time
+from typing import Final, Protocol
 
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
@@ -20,7 +21,7 @@ class Ledger(Protocol):
     def receive(self) -> Receipt:
         """The client sent a stanza; it counts as handled when nobody holds its receipt."""
 
-    def sent(self, stanza: Stanza, data: bytes) -> None:
+    def append(self, stanza: Stanza, data: bytes) -> None:
         """A stanza was written to the client, or would have been if it were connected."""
 
     def farewell(self) -> bytes:
@@ -50,38 +51,48 @@ class CountTooHigh(Exception):
         )
 
 
-class Unacknowledged(NamedTuple):
-    """A stanza that was sent and not acknowledged.
-
-    :ivar data: the stanza's bytes.
-    :ivar stanza: the stanza itself if it is in the message log; else it can be read from the bytes.
-    :ivar at: when it was sent, seconds since 1970.
-    """
-
-    data: bytes
-    stanza: Stanza | None
-    at: float
+Unacknowledged = tuple[bytes, Stanza | None, float]
+"""A stanza that was sent and not acknowledged: its bytes; the stanza itself if it is in the
+message log (else it can be read from the bytes); when it was sent, in seconds since 1970."""
 
 
-class Inbound:
-    """Counts what a client sent. One of the client's stanzas after the other is received.
+class StreamLedger:
+    """The counts of one managed stream, and what its client has not acknowledged.
 
-    A stanza counts as handled when nobody holds its receipt; ``h`` counts up to the first
-    that somebody holds. Whether an answer is owed to the client is noted here, too.
+    The client's stanzas are received one after the other. One counts as handled when nobody
+    holds its receipt; ``h`` counts up to the first that somebody holds. What is sent to the
+    client is queued, in order, until it says that it has handled it. A subclass decides what
+    happens when something was settled, and when the queue has grown.
 
     :ivar received: how many stanzas the client has sent.
-    :ivar on_settled: called when a stanza that was held is held no longer.
+    :ivar sent: how many were sent to it, and ``acknowledged``: how many of these it has handled.
+    :ivar look_at: at which count of ``sent`` to call :meth:`on_grown`.
     """
 
-    __slots__ = ("_asked", "_asked_last", "_held", "_told", "on_settled", "received")
+    __slots__ = (
+        "_due",
+        "_due_last",
+        "_held",
+        "_queue",
+        "_told",
+        "acknowledged",
+        "look_at",
+        "received",
+        "sent",
+    )
 
-    def __init__(self, on_settled: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.received = 0
-        self.on_settled = on_settled
         self._told = 0
-        self._held: dict[int, None] = {}  # in ascending order
-        self._asked: int | None = None
-        self._asked_last = 0
+        self._held: dict[int, None] | None = None  # in ascending order
+        self._due: int | None = None
+        self._due_last = 0
+        self._queue: list[Unacknowledged] = []  # short, and an empty list is small
+        self.sent = 0
+        self.acknowledged = 0
+        self.look_at: float = 0
+
+    # -- from the client
 
     def receive(self) -> Receipt:
         """Counts a stanza."""
@@ -105,19 +116,14 @@ class Inbound:
 
     def asked(self) -> None:
         """The client asks for an acknowledgement of all that it has sent (§4)."""
-        if self._asked is None:
-            self._asked = self.received
-        self._asked_last = self.received
+        if self._due is None:
+            self._due = self.received
+        self._due_last = self.received
 
     @property
     def owes(self) -> bool:
         """Whether an answer is due."""
-        return self._asked is not None and self._asked <= self.handled
-
-    def resume(self) -> int:
-        """The stream goes on over another connection; returns the ``h`` to tell first."""
-        self._asked = None
-        return self.tell()
+        return self._due is not None and self._due <= self.handled
 
     def answer(self) -> bytes | None:
         """The ``<a/>`` that is owed now. One answers all requests that came before it."""
@@ -125,69 +131,48 @@ class Inbound:
             return None
         h = self.tell()
         # Requests that came meanwhile are owed another one; the goal must not move on with them
-        self._asked = self._asked_last if self._asked_last > self._told else None
+        self._due = self._due_last if self._due_last > self._told else None
         return ack(h)
+
+    def resume(self) -> int:
+        """The stream goes on over another connection; returns the ``h`` to tell first."""
+        self._due = None
+        return self.tell()
 
     def hold(self, number: int) -> None:
         """Somebody holds a stanza that nobody held."""
         if number <= self._told:
             return
-        late = bool(self._held) and number < next(reversed(self._held))
-        self._held[number] = None
+        held = self._held = {} if self._held is None else self._held
+        late = bool(held) and number < next(reversed(held))
+        held[number] = None
         if late:
-            self._held = dict.fromkeys(sorted(self._held))
+            self._held = dict.fromkeys(sorted(held))
 
     def settle(self, number: int) -> None:
         """Nobody holds a stanza any more."""
-        if number in self._held:
+        if self._held and number in self._held:
             del self._held[number]
             self.on_settled()
 
+    def on_settled(self) -> None:
+        """A stanza that was held is held no longer."""
 
-class StanzaReceipt:
-    """The receipt of one stanza (see :class:`~mongoosetw.xmpp.stanza.Receipt`)."""
+    # -- to the client
 
-    __slots__ = ("_holds", "_inbound", "_number")
+    def append(self, stanza: Stanza, data: bytes) -> None:
+        """Queues a stanza and its bytes. It is run for every one: so this is all that it does."""
+        self._queue.append((data, stanza if stanza.log is not None else None, time()))
+        self.sent = sent = self.sent + 1
+        if sent >= self.look_at:
+            self.on_grown()
 
-    def __init__(self, inbound: Inbound, number: int) -> None:
-        self._inbound = inbound
-        self._number = number
-        self._holds = 0
+    def on_grown(self) -> None:
+        """So many stanzas were sent as :attr:`look_at` says."""
 
-    def hold(self) -> None:
-        """Delays the stanza's acknowledgement."""
-        self._holds += 1
-        if self._holds == 1:
-            self._inbound.hold(self._number)
-
-    def release(self) -> None:
-        """Undoes one :meth:`hold`."""
-        self._holds -= 1
-        if not self._holds:
-            self._inbound.settle(self._number)
-
-
-class Outbound:
-    """What was sent to a client since its last acknowledgement, in order.
-
-    :ivar sent: how many stanzas were sent.
-    :ivar acknowledged: how many of them the client has acknowledged.
-    """
-
-    __slots__ = ("_queue", "acknowledged", "sent")
-
-    def __init__(self) -> None:
-        self._queue: list[Unacknowledged] = []  # short, and an empty list is small
-        self.sent = 0
-        self.acknowledged = 0
-
-    def append(self, data: bytes, stanza: Stanza | None, at: float) -> int:
-        """Queues a stanza; returns how many were sent."""
-        self._queue.append(Unacknowledged(data, stanza, at))
-        self.sent += 1
-        return self.sent
-
-    def __len__(self) -> int:
+    @property
+    def queued(self) -> int:
+        """How many stanzas wait for the client's acknowledgement."""
         return len(self._queue)
 
     def __iter__(self) -> Iterator[Unacknowledged]:
@@ -246,6 +231,29 @@ class Outbound:
         """Empties the queue."""
         taken, self._queue = self._queue, []
         return taken
+
+
+class StanzaReceipt:
+    """The receipt of one stanza (see :class:`~mongoosetw.xmpp.stanza.Receipt`)."""
+
+    __slots__ = ("_holds", "_ledger", "_number")
+
+    def __init__(self, ledger: StreamLedger, number: int) -> None:
+        self._ledger = ledger
+        self._number = number
+        self._holds = 0
+
+    def hold(self) -> None:
+        """Delays the stanza's acknowledgement."""
+        self._holds += 1
+        if self._holds == 1:
+            self._ledger.hold(self._number)
+
+    def release(self) -> None:
+        """Undoes one :meth:`hold`."""
+        self._holds -= 1
+        if not self._holds:
+            self._ledger.settle(self._number)
 
 
 def count_in(attributes: Mapping[str, str]) -> int | None:

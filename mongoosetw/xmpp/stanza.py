@@ -230,6 +230,11 @@ class Stanza:
             self._xml = self._serialised("")
         return self._xml
 
+    def shrink(self) -> None:
+        """Drops what can be made again, for a stanza that is kept for long."""
+        self._inner = self.inner
+        self._raw = self._element = self._xml = None
+
     def forwarded(self) -> bytes:
         """The stanza with its namespace declared, to be put into another (XEP-0297)."""
         return self._serialised(" xmlns='jabber:client'")

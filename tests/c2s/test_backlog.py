@@ -73,7 +73,7 @@ class BacklogTests(ServerTestCase):
         self.clock.advance(29)
         self.assertFalse(self.juliet.transport.closed)
         self.clock.advance(31)
-        self.assertIn(b"<resource-constraint", self.juliet.output())
+        self.assertIn(b"<connection-timeout", self.juliet.output())
 
     def test_reads_everything(self) -> None:
         """When she has read everything there is no time limit."""

@@ -14,27 +14,15 @@ from mongoosetw.hooks.c2s import (
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns, sm
-from mongoosetw.xmpp.stanza import Receipt, Stanza
+from mongoosetw.xmpp.stanza import Stanza
 
 
-class Counts:
+class Counts(sm.StreamLedger):
     """A ledger that counts, and does nothing else."""
-
-    def __init__(self) -> None:
-        self.inbound = sm.Inbound(lambda: None)
-        self.written: list[bytes] = []
-
-    def receive(self) -> Receipt:
-        """A stanza from the client."""
-        return self.inbound.receive()
-
-    def sent(self, stanza: Stanza, data: bytes) -> None:
-        """A stanza to the client."""
-        self.written.append(data)
 
     def farewell(self) -> bytes:
         """The last count."""
-        return sm.ack(self.inbound.tell())
+        return sm.ack(self.tell())
 
 
 class CountedTests(ServerTestCase):
@@ -66,7 +54,7 @@ class CountedTests(ServerTestCase):
         self.romeo.send(f"<iq type='set' id='3'><bind xmlns='{ns.BIND}'/></iq>")
         self.romeo.send("<iq type='get' id='4'/>")
         self.romeo.send("<foo xmlns='urn:bar'/>")
-        self.assertEqual(self.counts.inbound.handled, 4)
+        self.assertEqual(self.counts.handled, 4)
 
     def test_waiting_stanza_is_not_handled(self) -> None:
         """A stanza whose handling has to wait counts when that is over."""
@@ -77,15 +65,15 @@ class CountedTests(ServerTestCase):
 
         self.on(UserSendMessage, wait)
         self.romeo.send("<message to='romeo@localhost/a' id='1'/><message id='2'/>")
-        self.assertEqual(self.counts.inbound.handled, 0)
+        self.assertEqual(self.counts.handled, 0)
         waiting.callback(STOP)
-        self.assertEqual(self.counts.inbound.handled, 2)
+        self.assertEqual(self.counts.handled, 2)
 
     def test_only_stanzas_to_the_client_count(self) -> None:
         """What a module writes beside stanzas is not counted."""
         self.session.send_bytes(b"<r xmlns='urn:xmpp:sm:3'/>")
         self.romeo.send("<message to='romeo@localhost/a'><body>x</body></message>")
-        self.assertEqual(len(self.counts.written), 1)
+        self.assertEqual(self.counts.sent, 1)
 
     def test_last_count_before_the_end(self) -> None:
         """A client that closes its stream is told how much was handled (§4)."""

@@ -50,7 +50,7 @@ def module_options(name: str) -> type[Any] | None:
     """Know one module with options, one class by its path, and those of the sample."""
     if name in ("mod_ping", "acme.ping:Ping"):
         return PingOptions
-    known = "roster presence disco carboncopy csi offline register".split()
+    known = "roster presence disco carboncopy csi stream_management offline register".split()
     return NoOptions if name.removeprefix("mod_") in known else None
 
 

@@ -34,6 +34,7 @@ tls.mode = "tls"
 [modules.mod_ping]
 [modules.mod_carboncopy]
 [modules.mod_csi]
+[modules.mod_stream_management]
 [modules.mod_offline]
 [modules.mod_register]
 """

@@ -8,10 +8,17 @@ from mongoosetw.xmpp import sm
 from mongoosetw.xmpp.stanza import Receipt, Stanza
 
 WRAP = 1 << 32
+STANZA = Stanza.parse("<message/>")
 
 
-def nothing() -> None:
-    """Nobody listens."""
+class Counting(sm.StreamLedger):
+    """Counts what was settled."""
+
+    settlements = 0
+
+    def on_settled(self) -> None:
+        """Something was settled."""
+        self.settlements += 1
 
 
 class InboundTests(SynchronousTestCase):
@@ -19,12 +26,7 @@ class InboundTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A client that has sent nothing."""
-        self.settled = 0
-        self.inbound = sm.Inbound(self.count)
-
-    def count(self) -> None:
-        """Counts what was settled."""
-        self.settled += 1
+        self.inbound = Counting()
 
     def test_handled_at_once(self) -> None:
         """A stanza that nobody holds is handled when it is received."""
@@ -46,7 +48,7 @@ class InboundTests(SynchronousTestCase):
         self.assertEqual(self.inbound.handled, 1)
         second.release()
         self.assertEqual(self.inbound.handled, 3)
-        self.assertEqual(self.settled, 3)
+        self.assertEqual(self.inbound.settlements, 3)
 
     def test_two_holds(self) -> None:
         """A stanza that two hold is handled when both have released it."""
@@ -89,7 +91,7 @@ class InboundTests(SynchronousTestCase):
         receipt.hold()
         self.assertEqual(self.inbound.tell(), 1)
         receipt.release()
-        self.assertEqual(self.settled, 0)
+        self.assertEqual(self.inbound.settlements, 0)
 
     def test_late_hold(self) -> None:
         """A stanza that is held only after a later one still stops the count."""
@@ -113,13 +115,13 @@ class OutboundTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Five stanzas were sent."""
-        self.outbound = sm.Outbound()
+        self.outbound = sm.StreamLedger()
         for number in range(1, 6):
-            self.outbound.append(b"%d" % number, None, 0.0)
+            self.outbound.append(STANZA, b"%d" % number)
 
-    def bytes_of(self, items: "list[sm.Unacknowledged] | sm.Outbound") -> bytes:
+    def bytes_of(self, items: "list[sm.Unacknowledged] | sm.StreamLedger") -> bytes:
         """What the items say, joined."""
-        return b"".join(item.data for item in items)
+        return b"".join(data for data, _, _ in items)
 
     def test_acknowledge(self) -> None:
         """What was acknowledged goes, in order; the rest stays."""
@@ -134,7 +136,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(
             error.app, b"<handled-count-too-high xmlns='urn:xmpp:sm:3' h='6' send-count='5'/>"
         )
-        self.assertEqual(len(self.outbound), 5)
+        self.assertEqual(self.outbound.queued, 5)
 
     def test_going_back(self) -> None:
         """An older count than the last one changes nothing."""
@@ -156,10 +158,10 @@ class OutboundTests(SynchronousTestCase):
 
     def test_wraps(self) -> None:
         """Counts beyond 2³²-1 are taken modulo 2³² (§4)."""
-        outbound = sm.Outbound()
+        outbound = sm.StreamLedger()
         outbound.sent = outbound.acknowledged = WRAP - 2
         for number in range(5):
-            outbound.append(b"%d" % number, None, 0.0)
+            outbound.append(STANZA, b"%d" % number)
         self.assertEqual(self.bytes_of(outbound.acknowledge(WRAP - 1)), b"0")
         self.assertEqual(self.bytes_of(outbound.acknowledge(1)), b"12")
         self.assertRaises(sm.CountTooHigh, outbound.acknowledge, 4)
@@ -191,8 +193,7 @@ class Line:
     """
 
     def __init__(self, first: int) -> None:
-        self.inbound = sm.Inbound(nothing)
-        self.outbound = sm.Outbound()
+        self.inbound = self.outbound = sm.StreamLedger()
         self.inbound.received = self.outbound.sent = self.outbound.acknowledged = first
         self.inbound.tell()
         self.sent_down: list[int] = []  # given to the server for the client
@@ -210,7 +211,7 @@ class Line:
         """The server sends the client its next message."""
         number = len(self.sent_down)
         self.sent_down.append(number)
-        self.outbound.append(b"%d" % number, None, 0.0)
+        self.outbound.append(STANZA, b"%d" % number)
         self.down.append(number)
 
     def client_sends(self) -> None:
@@ -262,7 +263,7 @@ class Line:
             self.held.pop(0).release()
         self.outbound.acknowledge(self.client_count % WRAP)
         self._drop_up(self.inbound.tell())
-        self.down += [int(item.data) for item in self.outbound]
+        self.down += [int(data) for data, _, _ in self.outbound]
         self.up += self.client_queue
 
 
@@ -307,7 +308,7 @@ class ReceiptTests(SynchronousTestCase):
 
     def test_copies_share_it(self) -> None:
         """A copy of a stanza holds the same receipt."""
-        inbound = sm.Inbound(nothing)
+        inbound = sm.StreamLedger()
         stanza = Stanza.parse("<message/>")
         stanza.receipt = inbound.receive()
         copy = stanza.copy(type="chat")

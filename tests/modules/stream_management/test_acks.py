@@ -140,6 +140,12 @@ class InboundTests(StreamManagementTestCase):
         self.juliet.send("<presence type='unavailable'/></stream:stream>")
         self.assertTrue(self.juliet.output().endswith(b" h='1'/></stream:stream>"))
 
+    def test_before_a_shutdown(self) -> None:
+        """So does one whose server stops."""
+        self.juliet.send("<presence/>")
+        self.session().close("system-shutdown")
+        self.assertIn(b" h='1'/><stream:error><system-shutdown", self.juliet.output())
+
 
 class OutboundTests(StreamManagementTestCase):
     """What the client acknowledges."""
@@ -174,12 +180,24 @@ class OutboundTests(StreamManagementTestCase):
     def test_idle_line(self) -> None:
         """A while after the last stanza the client is asked, once."""
         self.say("1")
+        self.clock.pump([0.1] * 4)
         self.say("2")
+        self.clock.pump([0.1] * 4)
         self.assertFalse(self.juliet.asked())
-        self.clock.advance(0.5)
+        self.clock.pump([0.1] * 3)
         self.assertTrue(self.juliet.asked())
         self.clock.pump([0.5] * 60)
         self.assertFalse(self.juliet.asked())
+
+    def test_busy_line(self) -> None:
+        """A line that does not fall idle is asked after two seconds."""
+        for _ in range(6):
+            self.say("x")
+            self.clock.pump([0.1] * 3)
+        self.assertFalse(self.juliet.asked())
+        self.say("x")
+        self.clock.pump([0.1] * 3)
+        self.assertTrue(self.juliet.asked())
 
     def test_asked_again_after_the_answer(self) -> None:
         """What was sent while a request was under way is asked for next."""
@@ -194,9 +212,13 @@ class OutboundTests(StreamManagementTestCase):
         self.assertTrue(self.juliet.asked())
 
     def test_growing_queue(self) -> None:
-        """Many stanzas are asked for at once, and not one by one."""
-        self.say(*map(str, range(60)))
+        """Many stanzas are asked for at once, behind the turn's last one, and not one by one."""
+        for _ in range(15):
+            self.say("1", "2", "3", "4")
         self.assertEqual(self.juliet.output().count(REQUEST.encode()), 2)
+        self.say(*map(str, range(60)))
+        self.assertEqual(self.juliet.output().count(REQUEST.encode()), 3)
+        self.assertTrue(self.juliet.output().endswith(REQUEST.encode()))
 
     def test_inactive_client(self) -> None:
         """A client at which nobody looks is asked with the data, never by a timer."""
@@ -231,7 +253,7 @@ class FrequencyTests(StreamManagementTestCase):
     def test_enough(self) -> None:
         """As many as ack_freq are asked for when the line falls idle."""
         self.say("1", "2", "3")
-        self.clock.advance(0.5)
+        self.clock.pump([0.5] * 2)
         self.assertTrue(self.juliet.asked())
 
 

@@ -1,11 +1,14 @@
 """Sessions that outlive their connection (XEP-0198 §5)."""
 
+import base64
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from mongoosetw.hooks.bus import Outcome
 from mongoosetw.hooks.c2s import UserSendMessage
+from mongoosetw.testing.client import HEADER
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.stanza import Stanza
 from tests.modules.stream_management.case import (
@@ -55,12 +58,23 @@ class ResumptionTests(StreamManagementTestCase):
 
     def test_asks_after_resending(self) -> None:
         """The client is asked for what was sent again; without anything to send it is not."""
+        self.say("1")
+        self.juliet.pump()
         self.juliet.lose()
         again = self.juliet.resume()
         self.assertFalse(again.asked())
-        self.say("1")
+        self.say("2")
         again.lose()
         self.assertTrue(again.resume().asked())
+
+    def test_no_time_limit_afterwards(self) -> None:
+        """A session that was resumed in time lives on."""
+        self.juliet.lose()
+        self.clock.advance(599)
+        again = self.juliet.resume()
+        self.clock.pump([1] * 700)
+        self.say("1")
+        self.assertEqual(self.heard(again), ["1"])
 
     def test_again_and_again(self) -> None:
         """A session can be resumed many times."""
@@ -163,6 +177,30 @@ class ResumptionTests(StreamManagementTestCase):
         log.commit()
         self.say("1")
         self.assertEqual(self.heard(self.juliet.resume()), ["1"])
+
+
+class PipelinedTests(StreamManagementTestCase):
+    """A client that does not wait for answers."""
+
+    listener_options = "allow_plain_without_tls = true"
+
+    def test_all_at_once(self) -> None:
+        """Login, resumption and what follows may come in one piece; all is answered in order."""
+        self.juliet.lose()
+        self.say("1")
+        secret = base64.b64encode(b"\0juliet\0secret").decode()
+        header = HEADER.format("localhost")
+        connection = self.connect_raw()
+        connection.send(
+            f"{header}<auth xmlns='{ns.SASL}' mechanism='PLAIN'>{secret}</auth>{header}"
+            + RESUME.format(self.juliet.resume_id, 0)
+            + f"<message to='romeo@localhost/a'><body>2</body></message><r xmlns='{ns.SM}'/>"
+        )
+        output = connection.output()
+        places = [output.index(part) for part in (b"<resumed ", b"<body>1</body>", b"<a xmlns")]
+        self.assertEqual(places, sorted(places))
+        self.assertIn(b" h='1'/>", output)
+        self.assertEqual(self.heard(self.romeo), ["2"])
 
 
 class StoryTests(StreamManagementTestCase):

@@ -119,6 +119,14 @@ class ReloadTests(StreamManagementTestCase):
         self.clock.advance(600)
         self.assertEqual(self.host.sessions.count(), 1)
 
+    def test_without_a_buffer(self) -> None:
+        """When nothing is to be kept any more, what was kept is sent on."""
+        log = self.use_fake_log()
+        self.say("1")
+        self.reload({"mod_stream_management": "buffer = false"})
+        self.assertIn(b"<reset", self.juliet.output())
+        self.assertEqual(log.left, ["1"])
+
     def test_taken_away(self) -> None:
         """Without the module clients start anew, and nothing waits for ever."""
         log = self.use_fake_log()
