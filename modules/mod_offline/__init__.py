@@ -217,6 +217,8 @@ class Offline(Module[OfflineOptions]):
 
     def catch_up(self, session: SessionLike) -> None:
         """Delivers to a session all that waits for its user."""
+        if self.messages.nothing_waits(session.bare):
+            return
         self._counts.pop(session.bare, None)
         catching = self._catching.get(session)
         if catching is not None:

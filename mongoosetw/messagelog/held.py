@@ -30,8 +30,12 @@ class Held:
     :ivar settled: the position that was noted last.
     """
 
-    def __init__(self, writer: LogWriter, ids: TimeIDs) -> None:
+    def __init__(self, writer: LogWriter, ids: TimeIDs, waiting: set[int]) -> None:
+        """
+        :param waiting: gets the owners of rows that are written here.
+        """
         self._writer = writer
+        self._waiting = waiting
         self._ids = ids
         self._young: dict[int, OnItsWay] = {}
         self._old: dict[int, OnItsWay] = {}
@@ -103,6 +107,7 @@ class Held:
         ]
         try:
             if rows:
+                self._waiting.update(way.owner for way in held.values())
                 self._writer.add(rows)
         except DatabaseUnavailable:
             return False

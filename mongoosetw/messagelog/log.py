@@ -93,7 +93,9 @@ class MessageLog:
         self._waiting = Lookup(server.db, "message_log_waiting", reading.waiting)
         # By itself: that an owner is known already must not disturb the messages' commits
         self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
-        self._held = Held(self._writer, self._ids)
+        self._mesh = server.mesh
+        self._may_wait: set[int] = set()
+        self._held = Held(self._writer, self._ids, self._may_wait)
         self._unindexed = 0
         self._indexing = 0
         self._ticks = 0
@@ -107,6 +109,7 @@ class MessageLog:
         self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
         self._ids.stay_above(last)
         await self.recover(self._ids.node)
+        self._may_wait |= await self._db.read("message_log_owners", reading.owners_waiting)
         self._held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
 
@@ -140,7 +143,7 @@ class MessageLog:
         self._db.run(name, work).addErrback(_log_failure)
 
     def _index(self) -> Deferred[None]:
-        nodes = [self._ids.node]
+        nodes = [self._ids.node, *(peer.number for peer in self._mesh.peers.values())]
         self._unindexed = 0
         self._indexing += 1
         return self._db.run("message_log_index", lambda c: indexing.index(c, nodes)).addBoth(
@@ -257,6 +260,7 @@ class MessageLog:
             row[_HOLDER] = holder
             self._held.add(entry.id, owner, holder)
         else:
+            self._may_wait.add(owner)
             entry.unit.append((pending, (owner, entry.id, holder, None)))
         return entry
 
@@ -267,7 +271,9 @@ class MessageLog:
         :raises StanzaError: as :meth:`enter`.
         """
         entry = self.enter(stanza)
-        entry.unit.append((pending, (self.owner(user), entry.id, None, expire)))
+        owner = self.owner(user)
+        self._may_wait.add(owner)
+        entry.unit.append((pending, (owner, entry.id, None, expire)))
         return entry
 
     def keep(self, entry: Entry, holder: int) -> None:
@@ -306,8 +312,12 @@ class MessageLog:
     async def indexed(self) -> None:
         """Waits until the archives' index has all that was written so far."""
         await self._writer.barrier()
-        if self._unindexed or self._indexing:
+        if self._unindexed or self._indexing or self._mesh.peers:
             await self._index()
+
+    def nothing_waits(self, user: JID) -> bool:
+        """Whether it is certain, without a look at the database, that nothing waits for a user."""
+        return self.number(user) not in self._may_wait and not self._mesh.peers
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""

@@ -36,6 +36,7 @@ _WAITING = (
 )
 _SOME = select(pending.c.id).where(pending.c.owner == _OWNER).limit(bindparam("most")).subquery()
 _COUNT = select(func.count()).select_from(_SOME)
+_OWNERS = select(pending.c.owner).distinct()
 _EXPIRED = select(pending.c.owner, pending.c.id, messages.c.flags).join_from(
     pending, messages, pending.c.id == messages.c.id
 )
@@ -108,6 +109,11 @@ def pending_count(connection: Connection, owner: int, most: int) -> int:
 def pending_keys(connection: Connection, owner: int) -> list[tuple[int, bool]]:
     """Ids of all that waits for an owner, and whether an archive shows it."""
     return [(row.id, row.flags != 0) for row in connection.execute(_OF_OWNER, {"owner": owner})]
+
+
+def owners_waiting(connection: Connection) -> set[int]:
+    """For whom something waits."""
+    return set(connection.execute(_OWNERS).scalars())
 
 
 def expired(connection: Connection, now: int) -> list[tuple[int, int, bool]]:
