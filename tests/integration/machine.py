@@ -42,6 +42,7 @@ port = {http_port}
 [modules.mod_ping]
 [cluster]
 node_name = "{name}"
+sessions = "separate"
 {cluster}
 {extra}
 """
