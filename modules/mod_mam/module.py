@@ -69,6 +69,11 @@ class MAM(Module[MAMOptions]):
 
     # -- archiving
 
+    @on(UserSendMessage, Order.EARLY)
+    def pace(self, event: UserSendMessage) -> Awaitable[Outcome] | None:
+        """Slows a sender down while the disk does not keep up."""
+        return self.messages.room()
+
     @on(OpenSession, Order.DEFAULT)
     def opening(self, event: OpenSession) -> Awaitable[Outcome] | None:
         """Has the user's preferences at hand before the first message."""

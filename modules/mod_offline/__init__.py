@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter as Counts
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,12 @@ from modules.mod_offline.catchup import CatchUp
 from mongoosetw.config.options import option
 from mongoosetw.delivery import deliver_message_to_bare
 from mongoosetw.hooks.bus import STOP, Order, Outcome
-from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceiveMessage
+from mongoosetw.hooks.c2s import (
+    SessionClosed,
+    SessionLike,
+    UserReceiveMessage,
+    UserSendMessage,
+)
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
 from mongoosetw.hooks.routing import (
     ArchivePageSent,
@@ -81,6 +87,11 @@ class Offline(Module[OfflineOptions]):
             work.give_up()
 
     # -- messages for somebody who is away
+
+    @on(UserSendMessage, Order.EARLY)
+    def pace(self, event: UserSendMessage) -> Awaitable[Outcome] | None:
+        """Slows a sender down while the disk does not keep up."""
+        return self.messages.room()
 
     @on(OfflineMessage, Order.DEFAULT)
     async def keep(self, event: OfflineMessage) -> Outcome:

@@ -41,6 +41,7 @@ T = TypeVar("T")
 STANZA_ID = (ns.STANZA_ID, "stanza-id")
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
+_BUSY = 4_000  # so many that wait for the disk slow their senders down
 _SENDER, _RECIPIENT, _FLAGS, _HOLDER = 1, 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
 _INDEX_MOST = 2_000
@@ -302,6 +303,15 @@ class MessageLog:
         alone = [identifier for _, identifier, shown in settled if not shown]
         if alone:
             self._writer.remove(messages, alone)
+
+    def room(self) -> Deferred[None] | None:
+        """Something to wait for while the disk is slower than the senders; None: go on.
+
+        Without a database nobody waits: messages are taken up to the bound, then refused.
+        """
+        if self._writer.waiting < _BUSY or self._writer.away:
+            return None
+        return self._writer.barrier()
 
     # -- reading
 

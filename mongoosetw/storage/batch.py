@@ -192,6 +192,11 @@ class LogWriter:
         return batch
 
     @property
+    def away(self) -> bool:
+        """Whether the database did not take the last batch, which is tried again."""
+        return self._delay > 0
+
+    @property
     def gathering(self) -> Batch | None:
         """The batch that takes what is added now; its units may still be extended."""
         return self._open

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 
 from modules.mod_offline import Offline, catchup
 from mongoosetw.hooks.users import RemoveUser
-from mongoosetw.messagelog import Pending
+from mongoosetw.messagelog import Pending, log
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
@@ -229,3 +229,24 @@ class OrderTests(OfflineTestCase):
         ids = [e for e in message.element.elements() if e.name == "stanza-id"]
         self.assertEqual(len(ids), 1)
         self.assertNotEqual(ids[0]["id"], "1")
+
+
+class PaceTests(OfflineTestCase):
+    """Senders that are faster than the disk."""
+
+    modules = {**OfflineTestCase.modules, "mod_stream_management": {}}
+
+    def test_sender_waits_for_the_disk(self) -> None:
+        """While too much waits for the disk, a sender's next message does, too; none is lost."""
+        self.patch(log, "_BUSY", 2)
+        juliet = self.juliet("b")
+        juliet.enable_sm()
+        stream = self.romeo.protocol.stream
+        assert stream is not None
+        text = "<message to='juliet@localhost' type='chat'><body>%d</body></message>"
+        stream.data_received("".join(text % number for number in range(6)).encode())
+        module = self.host.modules["mod_offline"]
+        assert isinstance(module, Offline)
+        self.assertLess(len(module.messages._held._young), 6)
+        self.settle()
+        self.assertEqual(bodies(juliet), [str(number) for number in range(6)])
