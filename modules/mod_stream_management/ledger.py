@@ -12,7 +12,7 @@ from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.xmpp import sm
 from mongoosetw.xmpp.stanza import Stanza
 
-_GROWTH: Final = 25
+_GROWTH: Final = 50
 """So many stanzas without a request are asked for at once."""
 _BURST: Final = 20
 """So many times ``buffer_max`` may be on the way for some seconds."""
@@ -43,7 +43,7 @@ class Rules:
         """Reads the options."""
         limit = options.buffer_max if options.buffer else inf
         growth = max(options.ack_freq, _GROWTH)
-        growth = int(max(1, min(growth, limit // 4))) if limit != inf else growth
+        growth = int(max(1, min(growth, limit // 2))) if limit != inf else growth
         return cls(
             options.buffer,
             limit,

@@ -213,7 +213,7 @@ class OutboundTests(StreamManagementTestCase):
 
     def test_growing_queue(self) -> None:
         """Many stanzas are asked for at once, behind the turn's last one, and not one by one."""
-        for _ in range(15):
+        for _ in range(30):
             self.say("1", "2", "3", "4")
         self.assertEqual(self.juliet.output().count(REQUEST.encode()), 2)
         self.say(*map(str, range(60)))
