@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ class ServerFailed(Exception):
     """A server did not start."""
 
 
-class Server:
+class Server(ABC):
     """One server, in a folder of its own, started anew for each test.
 
     :ivar archive: messages are archived, for every user, always.
@@ -46,17 +47,17 @@ class Server:
     # -- what each kind says
 
     @classmethod
+    @abstractmethod
     def version(cls) -> str:
         """What is measured, for the report."""
-        raise NotImplementedError
 
     def settings(self) -> dict[str, str]:
         """What the template of the configuration is filled with, beside the common values."""
         return {}
 
+    @abstractmethod
     def command(self, config: Path) -> list[str]:
         """The command that runs the server in the foreground."""
-        raise NotImplementedError
 
     def environment(self, config: Path) -> dict[str, str]:
         """Variables of its environment."""
@@ -86,6 +87,7 @@ class Server:
 
     def close(self) -> None:
         """Ends what runs as long as the measurements last."""
+        return None
 
     def keep_data(self) -> None:
         """Has every further start begin with the data as they are now."""

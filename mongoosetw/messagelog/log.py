@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from mongoosetw.cluster.alone import Alone
 from mongoosetw.messagelog import indexing, reading
 from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.reading import Pending
@@ -32,7 +33,7 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza, escape, serialise
 
 if TYPE_CHECKING:  # types only
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Table
 
     from mongoosetw.server import Server
 
@@ -95,6 +96,7 @@ class MessageLog:
         # By itself: that an owner is known already must not disturb the messages' commits
         self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
         self._mesh = server.mesh
+        self._alone = isinstance(server.mesh, Alone)  # nobody else writes rows
         self._may_wait: set[int] = set()
         self._held = Held(self._writer, self._ids, self._may_wait)
         self._unindexed = 0
@@ -135,13 +137,15 @@ class MessageLog:
         if settled > self._swept and self._unshown and self._ticks % _SWEEP_TICKS == 0:
             self._unshown = False
             after, self._swept = self._swept, settled
-            node = self._ids.node
-            self._run("message_log_sweep", lambda c: indexing.sweep(c, node, after, settled))
+            Deferred.fromCoroutine(self._sweep(after, settled)).addErrback(_log_failure)
         if self._unindexed >= _INDEX_MOST or (self._unindexed and self._ticks % _INDEX_TICKS == 0):
             self._index().addErrback(_log_failure)
 
-    def _run(self, name: str, work: "Callable[[Connection], None]") -> None:
-        self._db.run(name, work).addErrback(_log_failure)
+    async def _sweep(self, after: int, through: int) -> None:
+        """Removes what is delivered and shown by no archive."""
+        await self._writer.barrier()  # first the rows that say which messages still wait
+        node = self._ids.node
+        await self._db.run("message_log_sweep", lambda c: indexing.sweep(c, node, after, through))
 
     def _index(self) -> Deferred[None]:
         nodes = [self._ids.node, *(peer.number for peer in self._mesh.peers.values())]
@@ -327,7 +331,7 @@ class MessageLog:
 
     def nothing_waits(self, user: JID) -> bool:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
-        return self.number(user) not in self._may_wait and not self._mesh.peers
+        return self._alone and self.number(user) not in self._may_wait
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""

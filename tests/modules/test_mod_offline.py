@@ -250,3 +250,31 @@ class PaceTests(OfflineTestCase):
         self.assertLess(len(module.messages._held._young), 6)
         self.settle()
         self.assertEqual(bodies(juliet), [str(number) for number in range(6)])
+
+
+class LateTests(OfflineTestCase):
+    """Messages that take long to be acknowledged, where no archive keeps them."""
+
+    modules = {**OfflineTestCase.modules, "mod_stream_management": {"resume_timeout": 5}}
+
+    def pass_time(self, seconds: int) -> None:
+        """Lets everything happen that is due in so many seconds."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.settle()
+
+    def test_unacknowledged_message_is_kept(self) -> None:
+        """A message that its client has not acknowledged for long is not lost with the client."""
+        for start in range(11):
+            self.pass_time(start and 1)
+            juliet = self.connect(f"juliet@localhost/{start}")
+            juliet.enable_sm()
+            juliet.send("<presence/>")
+            self.say(str(start))
+            self.assertIn(str(start), bodies(juliet))
+            self.pass_time(15)
+            juliet.lose()
+            self.pass_time(10)
+            again = self.juliet("again")
+            self.assertEqual(bodies(again), [str(start)])
+            again.lose()
