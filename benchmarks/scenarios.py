@@ -134,6 +134,10 @@ SCENARIOS: dict[str, Scenario] = {
             3000, _idle(3000, "--tls"), target=0.9,
         ),
         Scenario(
+            "archive-chat", "chat, archived", "archive", DELIVERIES,
+            2 * PAIRS, _chat("-W", "4"), target=4.0,
+        ),
+        Scenario(
             "archive-sat", "chat, archived, stream management on", "archive", DELIVERIES,
             2 * PAIRS, _chat("-W", "4", "--sm", "--sm-req", "5"), target=4.0,
         ),
