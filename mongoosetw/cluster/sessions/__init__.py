@@ -1,0 +1,1 @@
+"""Sessions that other nodes have: who is where, and how to reach them."""

@@ -1,0 +1,120 @@
+"""A session of another node, as this one sees it."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mongoosetw.ids import timestamp
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+
+class RelayLike(Protocol):
+    """Carries what is for the sessions of other nodes to the nodes that have them."""
+
+    def deliver(self, session: "RemoteSession", stanza: Stanza) -> None:
+        """Hands over a stanza that was routed to the session."""
+
+    def send(self, session: "RemoteSession", stanza: Stanza) -> None:
+        """Has a stanza written to the client, unless a module of its node holds it back."""
+
+    def write(self, session: "RemoteSession", stanza: Stanza, data: bytes) -> None:
+        """Has a stanza's bytes written; nobody holds them back."""
+
+    def send_bytes(self, session: "RemoteSession", data: bytes) -> None:
+        """Has serialised XML written that is no stanza."""
+
+    def close(self, session: "RemoteSession", condition: str | None, text: str | None) -> None:
+        """Has the session ended."""
+
+    def flag(self, session: "RemoteSession", name: str, on: bool) -> None:
+        """Has a flag set or cleared."""
+
+
+class RemoteSession:
+    """A session of another node; see :class:`mongoosetw.hooks.c2s.SessionLike`.
+
+    Only the node that has it changes it: what is here follows, a moment later.
+
+    :ivar node: the name of the node that has it.
+    """
+
+    __slots__ = ("_relay", "flags", "host", "jid", "node", "priority", "secure", "sid")
+    local = False
+    presence: Stanza | None = None
+    address = ""
+    inactive = False
+    connected = True
+
+    def __init__(
+        self,
+        host: "Host",
+        relay: RelayLike,
+        node: str,
+        sid: int,
+        jid: JID,
+        priority: int | None,
+        flags: frozenset[str],
+        secure: bool,
+    ) -> None:
+        self.host = host
+        self._relay = relay
+        self.node = node
+        self.sid = sid
+        self.jid = jid
+        self.priority = priority
+        self.flags = flags
+        self.secure = secure
+
+    @property
+    def bare(self) -> JID:
+        """The address of the account."""
+        return self.jid.bare
+
+    @property
+    def available(self) -> bool:
+        """Whether the client has sent initial presence (RFC 6121 §4.2)."""
+        return self.priority is not None
+
+    @property
+    def opened_at(self) -> float:
+        """When it was opened, in seconds since 1970 of its node's clock."""
+        return timestamp(self.sid)
+
+    @property
+    def last_activity(self) -> float:
+        """Not known here: as if nothing had come since the beginning."""
+        return self.opened_at
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What modules keep for the session is on its node.
+
+        :raises RuntimeError: always.
+        """
+        raise RuntimeError(f"the state of {self.jid} is on the node {self.node}")
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Hands over a stanza that was routed to this session."""
+        self._relay.deliver(self, stanza)
+
+    def send(self, stanza: Stanza) -> None:
+        """Has a stanza written to the client, unless a module of its node holds it back."""
+        self._relay.send(self, stanza)
+
+    def write(self, stanza: Stanza, data: bytes) -> None:
+        """Has a stanza's bytes written; nobody holds them back."""
+        self._relay.write(self, stanza, data)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Has serialised XML written that is no stanza."""
+        self._relay.send_bytes(self, data)
+
+    def close(self, condition: str | None = None, text: str | None = None) -> None:
+        """Has the session ended, with a stream error if one is named."""
+        self._relay.close(self, condition, text)
+
+    def flag(self, name: str, on: bool = True) -> None:
+        """Has a flag set or cleared by the node that has the session."""
+        self._relay.flag(self, name, on)
