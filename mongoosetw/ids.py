@@ -8,7 +8,8 @@ NODES: Final = 256
 """How many nodes can make ids at the same time."""
 
 
-def _microseconds() -> int:
+def microseconds() -> int:
+    """The time: microseconds since 1970."""
     return time.time_ns() // 1000
 
 
@@ -22,7 +23,7 @@ class TimeIDs:
 
     __slots__ = ("_last", "_node", "_now")
 
-    def __init__(self, node: int = 0, now: Callable[[], int] = _microseconds) -> None:
+    def __init__(self, node: int = 0, now: Callable[[], int] = microseconds) -> None:
         if not 0 <= node < NODES:
             raise ValueError(f"node number {node} is not below {NODES}")
         self._node = node

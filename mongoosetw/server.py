@@ -23,7 +23,7 @@ from mongoosetw.domains import Domains
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.host import Host
 from mongoosetw.hosting import close_host, open_host
-from mongoosetw.ids import TimeIDs
+from mongoosetw.ids import TimeIDs, microseconds
 from mongoosetw.loading import check_modules, reload_modules, stop_modules
 from mongoosetw.messagelog import MessageLog
 from mongoosetw.messagelog.reading import shared_secret
@@ -65,7 +65,11 @@ class Server:
         load: Callable[[], Config] | None = None,
         threads: bool = True,
         membership: Membership | None = None,
+        now: Callable[[], int] = microseconds,
     ) -> None:
+        """
+        :param now: the time that ids are made of, in microseconds since 1970.
+        """
         self.config = config
         self.db = db
         self.clock = clock
@@ -78,7 +82,7 @@ class Server:
             if membership is None
             else membership.mesh
         )
-        self.ids = TimeIDs(self.mesh.local.number)
+        self.ids = TimeIDs(self.mesh.local.number, now)
         self.caches = Caches(self.mesh, clock)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()

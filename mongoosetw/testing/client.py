@@ -111,6 +111,11 @@ class Connection:
         self._flush()
         return bytes(self.transport.written)
 
+    def sever(self) -> None:
+        """The server is no more, so that it is told of nothing."""
+        self.transport.closed = True
+        self.protocol.stream = None
+
     def lose(self) -> None:
         """The connection breaks."""
         self.transport.lost(Failure(ConnectionLost()))

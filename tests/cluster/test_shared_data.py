@@ -1,52 +1,45 @@
 """What one node changes in the database is seen by the others at once."""
 
+from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
-from tests.cluster.servers import ServersCase
 
 ROMEO = JID.parse("romeo@localhost")
 GET = f"<iq type='get' id='g'><query xmlns='{ns.ROSTER}'/></iq>"
 
 
-class SharedDataTests(ServersCase):
+class SharedDataTests(ClusterTestCase):
     """Two servers with one database."""
 
-    modules = ("mod_roster", "mod_presence", "mod_privacy", "mod_blocking")
-
-    def setUp(self) -> None:
-        """Starts them."""
-        super().setUp()
-        self.start_servers(2)
+    modules = {"mod_roster": {}, "mod_presence": {}, "mod_privacy": {}, "mod_blocking": {}}
+    general = 'host_types = ["dynamic"]'
 
     def roster(self, server: str, resource: str) -> Stanza:
         """Romeo's roster as one of the servers tells it."""
-        return self.connect(server, f"romeo@localhost/{resource}").request(GET)
+        return self.connect(f"romeo@localhost/{resource}", server).request(GET)
 
-    def cut(self) -> None:
+    def part(self) -> None:
         """The servers lose their link."""
-        self.network.cut.add(frozenset("ab"))
+        self.cut("a", "b")
         self.run_for(12)
 
     def test_password(self) -> None:
         """A new password counts everywhere, although both nodes remember the old one."""
-        a, b = (self.servers[name].hosts["localhost"].accounts for name in "ab")
-        self.assertFalse(self.done(b.exists(ROMEO)))
-        self.done(a.register(ROMEO, "first"))
-        self.settle()
-        self.assertTrue(self.done(b.check_password(ROMEO, "first")))
-        self.done(a.set_password(ROMEO, "second"))
-        self.settle()
-        self.assertTrue(self.done(b.check_password(ROMEO, "second")))
-        self.assertFalse(self.done(b.check_password(ROMEO, "first")))
-        self.done(a.remove(ROMEO))
-        self.settle()
-        self.assertFalse(self.done(b.exists(ROMEO)))
+        a, b = (self.host(name).accounts for name in "ab")
+        self.assertFalse(self.await_(b.exists(ROMEO)))
+        self.await_(a.register(ROMEO, "first"))
+        self.assertTrue(self.await_(b.check_password(ROMEO, "first")))
+        self.await_(a.set_password(ROMEO, "second"))
+        self.assertTrue(self.await_(b.check_password(ROMEO, "second")))
+        self.assertFalse(self.await_(b.check_password(ROMEO, "first")))
+        self.await_(a.remove(ROMEO))
+        self.assertFalse(self.await_(b.exists(ROMEO)))
 
     def test_roster(self) -> None:
         """A contact that is added on one node is in the roster on the other."""
         self.assertNotIn(b"juliet", self.roster("b", "one").inner)
-        self.connect("a", "romeo@localhost/two").send(
+        self.connect("romeo@localhost/two", "a").send(
             f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
             "<item jid='juliet@localhost' name='Juliet'/></query></iq>"
         )
@@ -55,35 +48,35 @@ class SharedDataTests(ServersCase):
     def test_missed_without_a_link(self) -> None:
         """What was changed while the nodes had no link is seen when they have one again."""
         self.assertNotIn(b"juliet", self.roster("b", "one").inner)
-        self.cut()
-        self.connect("a", "romeo@localhost/two").send(
+        self.part()
+        self.connect("romeo@localhost/two", "a").send(
             f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
             "<item jid='juliet@localhost'/></query></iq>"
         )
-        self.network.cut.clear()
-        self.run_for(30)
+        self.heal()
+        self.run_for(10)
         self.assertIn(b"juliet@localhost", self.roster("b", "three").inner)
 
     def test_two_nodes_change_one_item(self) -> None:
         """Two changes of one item on two nodes that know nothing of each other both count."""
-        romeo = self.connect("a", "romeo@localhost/a")
+        romeo = self.connect("romeo@localhost/a", "a")
         romeo.request(GET)
-        juliet = self.connect("b", "juliet@localhost/b")
+        juliet = self.connect("juliet@localhost/b", "b")
         self.roster("b", "one")
-        self.cut()
+        self.part()
         # Romeo asks on his node, Juliet's request for him is handled on hers.
         romeo.send("<presence to='juliet@localhost' type='subscribe'/>")
         juliet.send("<presence to='romeo@localhost' type='subscribe'/>")
-        store = self.servers["a"].hosts["localhost"].modules["mod_roster"]
-        items = self.done(store._store.load(ROMEO))  # type: ignore[attr-defined]
+        store = self.host("a").modules["mod_roster"]
+        items = self.await_(store._store.load(ROMEO))  # type: ignore[attr-defined]
         state = items[JID.parse("juliet@localhost")].state
         self.assertEqual((state.ask, state.asked), (True, True))
 
     def test_blocked(self) -> None:
         """Whom a user blocks on one node is blocked on the other, and not when unblocked."""
-        blocker = self.connect("a", "romeo@localhost/a")
-        receiver = self.connect("b", "romeo@localhost/b")
-        juliet = self.connect("b", "juliet@localhost/b")
+        blocker = self.connect("romeo@localhost/a", "a")
+        receiver = self.connect("romeo@localhost/b", "b")
+        juliet = self.connect("juliet@localhost/b", "b")
         hello = "<message to='romeo@localhost/b' type='chat'><body>hello</body></message>"
         juliet.send(hello)
         receiver.receives("<message from='juliet@localhost/b'/>")
@@ -98,7 +91,7 @@ class SharedDataTests(ServersCase):
 
     def test_blocked_by_group(self) -> None:
         """A list that names a group follows the roster, which another node changes."""
-        receiver = self.connect("b", "romeo@localhost/b")
+        receiver = self.connect("romeo@localhost/b", "b")
         ask = "<iq type='set' id='{}'><query xmlns='jabber:iq:privacy'>{}</query></iq>"
         items = "<item type='group' value='Bores' action='deny' order='1'/>"
         receiver.request(
@@ -107,8 +100,8 @@ class SharedDataTests(ServersCase):
         )
         receiver.request(ask.format("l", f"<list name='x'>{items}</list>"))
         receiver.request(ask.format("d", "<default name='x'/>"))
-        juliet = self.connect("b", "juliet@localhost/b")
-        self.connect("a", "romeo@localhost/a").request(
+        juliet = self.connect("juliet@localhost/b", "b")
+        self.connect("romeo@localhost/a", "a").request(
             f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>"
             "<item jid='juliet@localhost'><group>Bores</group></item></query></iq>"
         )
@@ -123,13 +116,10 @@ class SharedDataTests(ServersCase):
     def test_domains(self) -> None:
         """A domain that is added or removed on one node comes and goes on all of them."""
         a, b = self.servers["a"], self.servers["b"]
-        self.done(a.domains.add("example.org", "dynamic"))
-        self.settle()
+        self.await_(a.domains.add("example.org", "dynamic"))
         self.assertIn("example.org", b.hosts)
-        self.done(b.domains.disable("example.org"))
-        self.settle()
+        self.await_(b.domains.disable("example.org"))
         self.assertNotIn("example.org", a.hosts)
-        self.done(a.domains.enable("example.org"))
-        self.done(a.domains.remove("example.org"))
-        self.settle()
+        self.await_(a.domains.enable("example.org"))
+        self.await_(a.domains.remove("example.org"))
         self.assertEqual(set(b.hosts), {"localhost"})
