@@ -56,16 +56,18 @@ class Entry:
     :ivar id: unique, sorts by time.
     :ivar shown: an archive shows the message, so it stays when it has been delivered.
     :ivar marked: the recipient's copy carries the id (see :func:`marked`).
+    :ivar origin: the number of the node that wrote the message, None for this one.
     :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
     :ivar unit: all rows that are committed with it.
     """
 
-    __slots__ = ("batch", "id", "marked", "row", "shown", "unit")
+    __slots__ = ("batch", "id", "marked", "origin", "row", "shown", "unit")
 
     def __init__(self, id: int, *, shown: bool = False) -> None:
         self.id = id
         self.shown = shown
         self.marked = False
+        self.origin: int | None = None
         self.row: list[Any] | None = None
         self.unit: list[tuple[Table, Row]] = []
         self.batch: Batch | None = None

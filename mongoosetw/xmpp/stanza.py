@@ -139,6 +139,11 @@ class Stanza:
         return self._children
 
     @property
+    def known_children(self) -> tuple[Name, ...] | None:
+        """The names of the direct children if nobody has to look for them, else ``None``."""
+        return self._children
+
+    @property
     def inner(self) -> bytes:
         """The content between the stanza's tags, as bytes."""
         if self._inner is None:
