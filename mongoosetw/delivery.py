@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.bus import STOP
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.presence import PresenceRecipients
 from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
@@ -26,15 +28,24 @@ def deliver_message_to_bare(host: "Host", stanza: Stanza) -> bool:
         raise StanzaError("service-unavailable")  # RFC 6121 §8.5.2.1.1
     if stanza.type == "error":
         return True  # RFC 6121 §8.5.2.1.1: silently ignored
-    able = [s for s in host.sessions.of(stanza.to.bare) if s.available and (s.priority or 0) >= 0]
-    if stanza.type == "headline":
-        # RFC 6121 §8.5.2.1.1: to all non-negative resources, none: ignored (§8.5.2.2.1)
-        for session in able:
-            session.deliver(stanza)
-        return True
-    for session in most_available(able):
-        session.deliver(stanza)
-    return bool(able)
+    able = _able(host, stanza.to.bare)
+    # RFC 6121 §8.5.2.1.1: a headline is for all of them; is there none, it is ignored (§8.5.2.2.1)
+    headline = stanza.type == "headline"
+    chosen = able if headline else most_available(able)
+    shared = len(chosen) > 1
+    for session in chosen:
+        session.deliver(stanza, shared=shared)
+    return headline or bool(chosen)
+
+
+def _able(host: "Host", user: JID) -> list[SessionLike]:
+    """The resources that take messages for the account: those of no negative priority."""
+    return [s for s in host.sessions.of(user) if s.available and (s.priority or 0) >= 0]
+
+
+def is_anybody_able(host: "Host", user: JID) -> bool:
+    """Whether a resource is there that takes messages for the account (bare JID)."""
+    return bool(_able(host, user))
 
 
 def most_available(sessions: list[SessionLike]) -> list[SessionLike]:
@@ -79,3 +90,32 @@ def may_see(session: SessionLike, contacts: Collection[JID]) -> Collection[JID]:
     event = PresenceRecipients(session, contacts)
     hooks.fire(event)
     return event.recipients
+
+
+def show_presence(session: SessionLike, to: JID) -> None:
+    """Delivers a session's last presence, if it is available, to somebody who may see it.
+
+    :param to: a client, or a contact.
+    """
+    if isinstance(session, RemoteSession):
+        session.show(to)
+    elif session.presence is not None and may_see(session, (to,)):
+        addressed = Fanout(session.presence).to(to)
+        host = session.host.server.host_for(to.domain)
+        if to.is_bare or host is None:
+            session.host.route(addressed)
+        elif (client := host.sessions.get(to)) is not None:
+            client.deliver(addressed)
+
+
+def hide_presence(session: SessionLike, to: JID) -> None:
+    """Tells somebody who has seen a session that it is not available any more."""
+    if isinstance(session, RemoteSession):
+        session.hide(to)  # there it is sent behind all that the session has shown
+    else:
+        session.host.route(gone(session.jid, to))
+
+
+def gone(contact: JID, to: JID) -> Stanza:
+    """What tells somebody that a contact is not available any more (RFC 6121 §4.5)."""
+    return Stanza.make("presence", from_=contact, to=to, type="unavailable")

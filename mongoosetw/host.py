@@ -66,6 +66,7 @@ class Host:
         self.iq_handlers: dict[IQKey, tuple[str, IQHandler]] = {}
         self._requests: dict[str, tuple[JID, IQCallback, IDelayedCall]] = {}
         self._last_request = 0
+        self._request_prefix = f"{domain}-"
         self._background: set[Deferred[Any]] = set()
         count_events(self.hooks, config.name)
         watch_guests(self)
@@ -135,6 +136,16 @@ class Host:
                     await delivery
         except (StanzaError, HookFailed) as error:
             self.router.bounce(event.stanza, error)
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Delivers a stanza for this domain that was filtered before; errors are bounced."""
+        try:
+            pending = self._deliver(stanza)
+        except (StanzaError, HookFailed) as error:
+            self.router.bounce(stanza, error)
+        else:
+            if pending is not None:
+                self._watch(pending)
 
     def _deliver(self, stanza: Stanza) -> Deferred[None] | None:
         to = stanza.to
@@ -248,7 +259,7 @@ class Host:
         """Sends a request of the server's own; ``callback`` gets the answer or, late, None."""
         assert request.to is not None
         self._last_request += 1
-        identifier = f"{self.domain}-{self._last_request}"
+        identifier = f"{self._request_prefix}{self.server.mesh.local.number}-{self._last_request}"
         late = self.server.clock.callLater(timeout, self._expire, identifier)
         self._requests[identifier] = (request.to, callback, late)
         self.route(request.copy(id=identifier, from_=request.from_ or self.jid))
@@ -258,14 +269,29 @@ class Host:
         callback(None)
 
     def answered(self, stanza: Stanza) -> bool:
-        """Whether this is the answer to a request of the server's own; its callback is run."""
+        """Whether this is the answer to a request of the server's own; its callback is run.
+
+        The answer to another node's request is passed on to that node.
+        """
         entry = self._requests.get(stanza.id)
-        if entry is None or entry[0] != stanza.from_:
+        if entry is None:
+            return stanza.id.startswith(self._request_prefix) and self._pass_answer(stanza)
+        if entry[0] != stanza.from_:
             return False
         del self._requests[stanza.id]
         entry[2].cancel()
         entry[1](stanza)
         return True
+
+    def _pass_answer(self, stanza: Stanza) -> bool:
+        cluster = self.server.cluster
+        number = stanza.id[len(self._request_prefix) :].partition("-")[0]
+        if cluster is None or not number.isdecimal():
+            return False
+        for peer in self.server.mesh.peers.values():
+            if peer.number == int(number):
+                return cluster.relay.pass_answer(peer.name, self, stanza)
+        return False
 
     def release(self) -> None:
         """The host is served no longer: nobody waits for answers, or shares its caches."""

@@ -207,7 +207,7 @@ class Session:
             self.host.metrics.bounced.inc()
         self.send(stanza.copy(from_=self.jid, to=stanza.to).error(error))
 
-    def deliver(self, stanza: Stanza) -> None:
+    def deliver(self, stanza: Stanza, *, shared: bool = False) -> None:
         """Hands over a stanza that was routed to this session."""
         hook = _RECEIVE[stanza.kind]
         hooks = self.host.hooks

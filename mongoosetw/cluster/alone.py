@@ -28,6 +28,10 @@ class Alone:
     def broadcast(self, channel: str, payload: bytes) -> None:
         """Nobody is there to receive it."""
 
+    def queued(self, peer: str) -> int:
+        """Nothing waits."""
+        return 0
+
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Nothing will arrive."""
 

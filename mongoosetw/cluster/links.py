@@ -121,6 +121,11 @@ class PBMesh:
             self._flusher.add(link)
         return True
 
+    def queued(self, peer: str) -> int:
+        """How many bytes wait for a node, or are on their way to it."""
+        link = self._links.get(peer)
+        return 0 if link is None else link.outbox.held
+
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Names who takes what arrives on a channel; one receiver a channel."""
         if channel in self._receivers or len(channel.encode()) > LONGEST_CHANNEL:

@@ -48,6 +48,9 @@ class Mesh(Protocol):
     def broadcast(self, channel: str, payload: bytes) -> None:
         """Queues a payload for every node whose link is up."""
 
+    def queued(self, peer: str) -> int:
+        """How many bytes wait for a node, or are on their way to it."""
+
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Names who takes what arrives on a channel; one receiver a channel."""
 

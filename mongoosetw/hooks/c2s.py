@@ -57,8 +57,12 @@ class SessionLike(Protocol):
     def send_bytes(self, data: bytes) -> None:
         """Writes serialised XML that is no stanza."""
 
-    def deliver(self, stanza: Stanza) -> None:
-        """Hands over a stanza that was routed to this session."""
+    def deliver(self, stanza: Stanza, *, shared: bool = False) -> None:
+        """Hands over a stanza that was routed to this session.
+
+        :param shared: other sessions get it, too: should this one have gone meanwhile, it need not
+            be delivered elsewhere.
+        """
 
     def close(self, condition: str | None = None, text: str | None = None) -> None:
         """Ends the session and its stream, with a stream error if one is named."""

@@ -1,35 +1,15 @@
 """A session of another node, as this one sees it."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mongoosetw.ids import timestamp
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.fences import Gate
+    from mongoosetw.cluster.sessions.relay import Relay
     from mongoosetw.host import Host
-
-
-class RelayLike(Protocol):
-    """Carries what is for the sessions of other nodes to the nodes that have them."""
-
-    def deliver(self, session: "RemoteSession", stanza: Stanza) -> None:
-        """Hands over a stanza that was routed to the session."""
-
-    def send(self, session: "RemoteSession", stanza: Stanza) -> None:
-        """Has a stanza written to the client, unless a module of its node holds it back."""
-
-    def write(self, session: "RemoteSession", stanza: Stanza, data: bytes) -> None:
-        """Has a stanza's bytes written; nobody holds them back."""
-
-    def send_bytes(self, session: "RemoteSession", data: bytes) -> None:
-        """Has serialised XML written that is no stanza."""
-
-    def close(self, session: "RemoteSession", condition: str | None, text: str | None) -> None:
-        """Has the session ended."""
-
-    def flag(self, session: "RemoteSession", name: str, on: bool) -> None:
-        """Has a flag set or cleared."""
 
 
 class RemoteSession:
@@ -38,9 +18,22 @@ class RemoteSession:
     Only the node that has it changes it: what is here follows, a moment later.
 
     :ivar node: the name of the node that has it.
+    :ivar begun: something was sent to it.
+    :ivar gate: what is sent to it may have to wait there.
     """
 
-    __slots__ = ("_relay", "flags", "host", "jid", "node", "priority", "secure", "sid")
+    __slots__ = (
+        "_relay",
+        "begun",
+        "flags",
+        "gate",
+        "host",
+        "jid",
+        "node",
+        "priority",
+        "secure",
+        "sid",
+    )
     local = False
     presence: Stanza | None = None
     address = ""
@@ -50,7 +43,7 @@ class RemoteSession:
     def __init__(
         self,
         host: "Host",
-        relay: RelayLike,
+        relay: "Relay",
         node: str,
         sid: int,
         jid: JID,
@@ -66,6 +59,8 @@ class RemoteSession:
         self.priority = priority
         self.flags = flags
         self.secure = secure
+        self.begun = False
+        self.gate: Gate | None = None
 
     @property
     def bare(self) -> JID:
@@ -95,17 +90,17 @@ class RemoteSession:
         """
         raise RuntimeError(f"the state of {self.jid} is on the node {self.node}")
 
-    def deliver(self, stanza: Stanza) -> None:
+    def deliver(self, stanza: Stanza, *, shared: bool = False) -> None:
         """Hands over a stanza that was routed to this session."""
-        self._relay.deliver(self, stanza)
+        self._relay.deliver(self, stanza, shared=shared)
 
     def send(self, stanza: Stanza) -> None:
         """Has a stanza written to the client, unless a module of its node holds it back."""
         self._relay.send(self, stanza)
 
     def write(self, stanza: Stanza, data: bytes) -> None:
-        """Has a stanza's bytes written; nobody holds them back."""
-        self._relay.write(self, stanza, data)
+        """Has a stanza written, whose bytes are made anew there; nobody holds them back."""
+        self._relay.write(self, stanza)
 
     def send_bytes(self, data: bytes) -> None:
         """Has serialised XML written that is no stanza."""
@@ -118,3 +113,11 @@ class RemoteSession:
     def flag(self, name: str, on: bool = True) -> None:
         """Has a flag set or cleared by the node that has the session."""
         self._relay.flag(self, name, on)
+
+    def show(self, to: JID) -> None:
+        """Has its last presence shown; see :func:`mongoosetw.delivery.show_presence`."""
+        self._relay.show(self, to)
+
+    def hide(self, to: JID) -> None:
+        """Has it vanish from somebody; see :func:`mongoosetw.delivery.hide_presence`."""
+        self._relay.hide(self, to)

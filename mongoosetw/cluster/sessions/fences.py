@@ -1,0 +1,126 @@
+"""Keeps stanzas for one address in order while its session moves from node to node.
+
+What this node has sent to a session's old node may still be under way, or be passed on from there,
+when the session is at another one already. So the first stanza for the new place waits, and
+those behind it, until a fence has gone the way of the old ones: to the old node and from there as
+a stanza for that address goes, from node to node, until one answers that nothing is left to be
+passed on. Each node on that way does the same for what it passes on itself, and each passes only
+to a newer session, so no two wait for one another.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.wire import Op, pack_words
+from mongoosetw.xmpp.jid import JID
+
+MEMORY: Final = 10.0
+"""Seconds after which nothing is under way any more to a session that has left its node."""
+PATIENCE: Final = 5.0
+"""Seconds that stanzas wait for a fence."""
+ROOM: Final = 1024 * 1024
+"""Bytes that wait for one."""
+_REMEMBERED: Final = 100_000
+
+Send = Callable[[str, bytes], bool]
+Handle = Callable[[bytes], None]
+
+
+class Gate:
+    """What waits for one address.
+
+    :ivar node: where the fence has been sent first.
+    :ivar closed: it waits still.
+    """
+
+    __slots__ = ("_size", "closed", "late", "node", "waiting")
+
+    def __init__(self, node: str, late: IDelayedCall) -> None:
+        self.node = node
+        self.late = late
+        self.closed = True
+        self.waiting: list[bytes] = []
+        self._size = 0
+
+    def put(self, payload: bytes) -> bool:
+        """Queues a payload; False if there is no room."""
+        if self._size + len(payload) > ROOM:
+            return False
+        self._size += len(payload)
+        self.waiting.append(payload)
+        return True
+
+
+class Fences:
+    """The gates of this node.
+
+    :param send: sends a payload to a node.
+    :param handle: takes a payload that waited, as if it had just arrived.
+    """
+
+    def __init__(self, clock: IReactorTime, own: str, send: Send, handle: Handle) -> None:
+        self._clock = clock
+        self._own = own
+        self._send = send
+        self._handle = handle
+        self._left: dict[JID, tuple[str, float, Gate | None]] = {}
+        self._gates: dict[int, Gate] = {}
+        self._number = 0
+
+    def leaves(self, session: RemoteSession) -> None:
+        """A session that was written to is no longer where it was."""
+        now = self._clock.seconds()
+        self._left.pop(session.jid, None)
+        self._left[session.jid] = (session.node, now, session.gate)
+        while self._left:
+            oldest = next(iter(self._left))
+            if self._left[oldest][1] > now - MEMORY and len(self._left) <= _REMEMBERED:
+                break
+            del self._left[oldest]
+
+    def begin(self, session: RemoteSession) -> None:
+        """A session is written to for the first time: it gets a gate if one is needed."""
+        session.begun = True
+        node, since, gate = self._left.pop(session.jid, ("", 0.0, None))
+        if gate is not None and gate.closed:
+            session.gate = gate
+        elif node not in ("", session.node) and since > self._clock.seconds() - MEMORY:
+            session.gate = self._erect(session.jid, node)
+
+    def _erect(self, jid: JID, node: str) -> Gate | None:
+        self._number += 1
+        number = self._number
+        if not self._send(node, pack_words(Op.FENCE, number, str(jid), self._own)):
+            return None  # what was under way there is lost, or is handed over by others
+        late = self._clock.callLater(PATIENCE, self.open, number)
+        gate = self._gates[number] = Gate(node, late)
+        return gate
+
+    def open(self, number: int) -> None:
+        """A fence has come through, or it takes too long: what waited goes on, in its order."""
+        gate = self._gates.pop(number, None)
+        if gate is None:
+            return
+        if gate.late.active():
+            gate.late.cancel()
+        gate.closed = False
+        for payload in gate.waiting:
+            self._handle(payload)
+        gate.waiting.clear()
+
+    def lost(self, node: str) -> None:
+        """A node is gone, and what was under way to it."""
+        for jid in [jid for jid, entry in self._left.items() if entry[0] == node]:
+            gate = self._left[jid][2]
+            if gate is None or not gate.closed:
+                del self._left[jid]
+        for number in [n for n, gate in self._gates.items() if gate.node == node]:
+            self.open(number)
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        for number in list(self._gates):
+            self.open(number)

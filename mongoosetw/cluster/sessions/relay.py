@@ -1,0 +1,296 @@
+"""Stanzas for the sessions of other nodes, and what comes from there for those of this one."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.sessions.fences import Fences
+from mongoosetw.cluster.sessions.pressure import Pressure
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
+from mongoosetw.delivery import gone, hide_presence, is_anybody_able, show_presence
+from mongoosetw.hooks.bus import STOP, HookFailed
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.cluster import MessageLeaves
+from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+    from mongoosetw.server import Server
+
+logger = logging.getLogger(__name__)
+CHANNEL: Final = "stanza"
+MOST_HOPS: Final = 4
+"""Nodes that pass a stanza on, each believing that the next one has the session."""
+
+
+class Relay:
+    """This node's end of it."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._mesh = server.mesh
+        self._number = server.mesh.local.number
+        self._hops = 0
+        self._shows: dict[tuple[str, Op, JID], list[str]] = {}
+        self._flushed = True
+        self._pressure = Pressure(server)
+        own = server.mesh.local.name
+        self._fences = Fences(server.clock, own, self._send_to, self._handle)
+        self._takes: dict[Op, Callable[[Words], None]] = {
+            Op.BYTES: self._take_bytes,
+            Op.CLOSE: self._take_close,
+            Op.FLAG: self._take_flag,
+            Op.SHOW: self._take_shows,
+            Op.HIDE: self._take_shows,
+            Op.FENCE: self._take_fence,
+            Op.FENCED: self._take_fenced,
+        }
+        server.mesh.receive(CHANNEL, self._received)
+        server.mesh.watch(lambda node: None, self._down)
+
+    # -- what goes out
+
+    def deliver(self, session: RemoteSession, stanza: Stanza, *, shared: bool = False) -> None:
+        """Hands over a stanza that was routed to the session."""
+        if stanza.kind == "message":
+            hooks = session.host.hooks
+            if hooks.handled(MessageLeaves):
+                event = MessageLeaves(stanza, session)
+                try:
+                    if hooks.fire(event) is STOP:
+                        return
+                except (StanzaError, HookFailed) as error:
+                    self._server.router.bounce(stanza, error)
+                    return
+                stanza = event.stanza
+        if not self._put(session, self._pack(Op.DELIVER, session, stanza, shared=shared)):
+            self._bounce(stanza)
+
+    def send(self, session: RemoteSession, stanza: Stanza) -> None:
+        """Has a stanza written to the client, unless a module of its node holds it back."""
+        self._put(session, self._pack(Op.SEND, session, stanza))
+
+    def write(self, session: RemoteSession, stanza: Stanza) -> None:
+        """Has a stanza written; nobody holds it back."""
+        self._put(session, self._pack(Op.WRITE, session, stanza))
+
+    def send_bytes(self, session: RemoteSession, data: bytes) -> None:
+        """Has serialised XML written that is no stanza."""
+        jid = str(session.jid)
+        self._put(session, pack_words(Op.BYTES, session.sid, jid, data.decode()))
+
+    def close(self, session: RemoteSession, condition: str | None, text: str | None) -> None:
+        """Has the session ended."""
+        words = str(session.jid), condition or "", text or ""
+        self._send_to(session.node, pack_words(Op.CLOSE, session.sid, *words))
+
+    def flag(self, session: RemoteSession, name: str, on: bool) -> None:
+        """Has a flag set or cleared."""
+        words = str(session.jid), name, "on" if on else ""
+        self._send_to(session.node, pack_words(Op.FLAG, session.sid, *words))
+
+    def show(self, session: RemoteSession, to: JID) -> None:
+        """Has the session's last presence shown to somebody who may see it."""
+        self._add_show(session, Op.SHOW, to)
+
+    def hide(self, session: RemoteSession, to: JID) -> None:
+        """Has somebody told that the session is not available to them any more."""
+        self._add_show(session, Op.HIDE, to)
+
+    def pass_answer(self, node: str, host: "Host", stanza: Stanza) -> bool:
+        """Passes the answer to a request of another node's on to it.
+
+        :returns: False if there is no such node.
+        """
+        packed = pack_stanza(Op.ANSWER, 0, 0, host.jid, stanza, self._number)
+        return self._send_to(node, packed)
+
+    def leaves(self, session: RemoteSession) -> None:
+        """A session is no longer registered as one of its node."""
+        if session.begun:
+            self._fences.leaves(session)
+
+    def stop(self) -> None:
+        """The server stops: nobody waits any more."""
+        self._fences.stop()
+        self._pressure.stop()
+
+    def _pack(
+        self, op: Op, session: RemoteSession, stanza: Stanza, *, shared: bool = False
+    ) -> bytes:
+        hops, number = self._hops, self._number
+        return pack_stanza(op, hops, session.sid, session.jid, stanza, number, shared=shared)
+
+    def _put(self, session: RemoteSession, payload: bytes) -> bool:
+        """Sends a payload to a session's node, in its place."""
+        if not session.begun:
+            self._fences.begin(session)
+        gate = session.gate
+        if gate is not None:
+            if gate.closed:
+                return gate.put(payload)
+            session.gate = None
+        return self._send_to(session.node, payload)
+
+    def _send_to(self, node: str, payload: bytes) -> bool:
+        if self._shows:
+            self.flush_shows()
+        if not self._mesh.send(node, CHANNEL, payload):
+            return False
+        self._pressure.grow(node)
+        return True
+
+    def _bounce(self, stanza: Stanza) -> None:
+        self._server.router.bounce(stanza, StanzaError("internal-server-error", "wait"))
+
+    # -- presence, one order for each node and recipient
+
+    def _add_show(self, session: RemoteSession, op: Op, to: JID) -> None:
+        jids = self._shows.setdefault((session.node, op, to), [])
+        jids.append(str(session.jid))
+        if self._flushed:
+            self._flushed = False
+            self._server.flusher.add(self)
+
+    def flush(self) -> None:
+        """The turn ends."""
+        self._flushed = True
+        self.flush_shows()
+
+    def flush_shows(self) -> None:
+        """Sends the orders to show and to hide presence; before anything else is sent."""
+        shows, self._shows = self._shows, {}
+        for (node, op, to), jids in shows.items():
+            self._send_to(node, pack_words(op, 0, str(to), *jids, hops=self._hops))
+
+    # -- what comes in
+
+    def _received(self, node: Node, payload: bytes) -> None:
+        self._handle(payload)
+
+    def _handle(self, payload: bytes) -> None:
+        got = unpack(payload)
+        if isinstance(got, Words):
+            self._takes[got.op](got)
+        elif got.op is Op.ANSWER:
+            self._take_answer(got)
+        else:
+            self._take_stanza(got, payload)
+
+    def _find(self, jid: JID) -> SessionLike | None:
+        host = self._server.hosts.get(jid.domain)
+        return None if host is None else host.sessions.get(jid)
+
+    def _take_stanza(self, got: Envelope, payload: bytes) -> None:
+        host = self._server.hosts.get(got.target.domain)
+        if host is None:
+            return  # its sessions are closed, and say so themselves
+        session = host.sessions.get(got.target)
+        if got.op is not Op.DELIVER and (session is None or session.sid != got.sid):
+            return  # it was for that session alone
+        if session is None:
+            self._gone(host, got)
+        elif isinstance(session, RemoteSession):
+            self._pass_on(session, got)
+        elif got.op is Op.DELIVER:
+            session.deliver(got.stanza)
+        elif got.op is Op.SEND:
+            session.send(got.stanza)
+        else:
+            session.write(got.stanza, got.stanza.to_bytes())
+
+    def _pass_on(self, session: RemoteSession, got: Envelope) -> None:
+        """The session is at another node, or has moved there."""
+        hops, stanza = got.hops + 1, got.stanza
+        packed = pack_stanza(
+            got.op, hops, got.sid, got.target, stanza, self._number, shared=got.shared
+        )
+        if (hops > MOST_HOPS or not self._put(session, packed)) and got.op is Op.DELIVER:
+            self._bounce(stanza)
+
+    def _gone(self, host: "Host", got: Envelope) -> None:
+        """The session is nowhere: the stanza is delivered as the rules say of such an address."""
+        stanza = got.stanza
+        assert stanza.to is not None
+        if stanza.to != got.target:
+            # It was for the account: of presence the others have their own, and of a message, too,
+            # if it went to several.
+            others = got.shared and is_anybody_able(host, got.target.bare)
+            if stanza.kind != "message" or others:
+                return
+        if got.hops >= MOST_HOPS:
+            self._bounce(stanza)
+            return
+        self._hops = got.hops + 1
+        try:
+            host.deliver(stanza)
+        finally:
+            self._hops = 0
+
+    def _take_answer(self, got: Envelope) -> None:
+        host = self._server.hosts.get(got.target.domain)
+        if host is not None:
+            host.answered(got.stanza)
+
+    def _own(self, got: Words) -> SessionLike | None:
+        """The session of this node that is meant, if it is still there."""
+        session = self._find(JID.parse(got.words[0]))
+        if session is None or not session.local or session.sid != got.number:
+            return None
+        return session
+
+    def _take_bytes(self, got: Words) -> None:
+        session = self._own(got)
+        if session is not None:
+            session.send_bytes(got.words[1].encode())
+
+    def _take_close(self, got: Words) -> None:
+        session = self._own(got)
+        if session is not None:
+            session.close(got.words[1] or None, got.words[2] or None)
+
+    def _take_flag(self, got: Words) -> None:
+        session = self._own(got)
+        if session is not None:
+            session.flag(got.words[1], bool(got.words[2]))
+
+    def _take_shows(self, got: Words) -> None:
+        to, *jids = map(JID.parse, got.words)
+        self.flush_shows()
+        self._hops = got.hops + 1
+        try:
+            for jid in jids:
+                self._show_or_hide(got.op, jid, to)
+            self.flush_shows()
+        finally:
+            self._hops = 0
+
+    def _show_or_hide(self, op: Op, jid: JID, to: JID) -> None:
+        session = self._find(jid)
+        if session is None or (not session.local and self._hops > MOST_HOPS):
+            if op is Op.HIDE and (host := self._server.hosts.get(jid.domain)) is not None:
+                host.route(gone(jid, to))  # whether it has said so itself is not known
+        elif op is Op.SHOW:
+            show_presence(session, to)
+        else:
+            hide_presence(session, to)
+
+    def _take_fence(self, got: Words) -> None:
+        address, origin = got.words
+        session = self._find(JID.parse(address))
+        hops = got.hops + 1
+        if isinstance(session, RemoteSession) and hops <= MOST_HOPS:
+            if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=hops)):
+                return
+        self._send_to(origin, pack_words(Op.FENCED, got.number, address))
+
+    def _take_fenced(self, got: Words) -> None:
+        self._fences.open(got.number)
+
+    def _down(self, node: Node) -> None:
+        self._fences.lost(node.name)
+        self._pressure.release(node.name)
