@@ -15,6 +15,7 @@ from mongoosetw.cluster.alone import Alone
 from mongoosetw.cluster.caches import Caches
 from mongoosetw.cluster.membership import Membership
 from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.sessions.cluster import Cluster
 from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
 from mongoosetw.config.load import Config
@@ -49,6 +50,7 @@ class Server:
         the same whichever node is asked.
     :ivar membership: of a cluster; None in tests.
     :ivar mesh: the links to the other nodes; without any where there are none.
+    :ivar cluster: the sessions of other nodes; None where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
     :ivar draining: no more clients are taken: the node is about to go.
@@ -89,6 +91,7 @@ class Server:
         self.router = Router(self.hooks)
         self.hosts: dict[str, Host] = {}
         self.listeners: list[ClientListener] = []
+        self.cluster = None if isinstance(self.mesh, Alone) else Cluster(self)
         self.active: ClientStream | None = None
         self.when_stopped: Callable[[], None] = lambda: None
         self.draining = False
@@ -234,6 +237,8 @@ class Server:
         for host in self.hosts.values():
             await stop_modules(host)
             host.release()
+        if self.cluster is not None:
+            self.cluster.stop()
         if self._message_log is not None:
             await self._message_log.close()
         if self.membership is not None:

@@ -25,16 +25,22 @@ class SessionLike(Protocol):
     sid: int
     local: bool
     jid: JID
-    bare: JID
     host: "Host"
     priority: int | None
     presence: Stanza | None
     flags: frozenset[str]
     secure: bool
     address: str
-    opened_at: float
     last_activity: float
     inactive: bool
+
+    @property
+    def bare(self) -> JID:
+        """The address of the account."""
+
+    @property
+    def opened_at(self) -> float:
+        """When the session began, in seconds of the clock of its node."""
 
     @property
     def available(self) -> bool:

@@ -164,6 +164,11 @@ class MemoryMesh:
             if end.open and not end.put(channel, payload):
                 end.lose()
 
+    def queued(self, peer: str) -> int:
+        """How many bytes wait for a node, or are on their way to it."""
+        end = self.ends.get(peer)
+        return 0 if end is None else end.waiting
+
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Names who takes what arrives on a channel; one receiver a channel."""
         assert channel not in self._receivers, f"channel {channel} is taken"

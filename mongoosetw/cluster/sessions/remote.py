@@ -18,6 +18,7 @@ class RemoteSession:
     Only the node that has it changes it: what is here follows, a moment later.
 
     :ivar node: the name of the node that has it.
+    :ivar last_activity: not known here: as if nothing had come since the beginning.
     :ivar begun: something was sent to it.
     :ivar gate: what is sent to it may have to wait there.
     """
@@ -29,16 +30,16 @@ class RemoteSession:
         "gate",
         "host",
         "jid",
+        "last_activity",
         "node",
         "priority",
         "secure",
         "sid",
     )
-    local = False
+    local: bool = False
     presence: Stanza | None = None
-    address = ""
-    inactive = False
-    connected = True
+    address: str = ""
+    inactive: bool = False
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class RemoteSession:
         self.priority = priority
         self.flags = flags
         self.secure = secure
+        self.last_activity = timestamp(sid)
         self.begun = False
         self.gate: Gate | None = None
 
@@ -73,14 +75,14 @@ class RemoteSession:
         return self.priority is not None
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a stream to the client now: if not, its node knows what to do."""
+        return True
+
+    @property
     def opened_at(self) -> float:
         """When it was opened, in seconds since 1970 of its node's clock."""
         return timestamp(self.sid)
-
-    @property
-    def last_activity(self) -> float:
-        """Not known here: as if nothing had come since the beginning."""
-        return self.opened_at
 
     @property
     def state(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ A stanza travels in its parts, so that nobody parses XML again::
     its place in the message log, if it has one: id (8)  bits (1)  node that wrote it (1)
     the content
 
-Everything else is a few words: op (1), hops (1), a number (8), the words' length (4), and the words,
-separated by NUL.
+Everything else is a few words: op (1), hops (1), a number (8), length of the words (4), and the
+words, separated by NUL.
 """
 
 import struct
@@ -49,18 +49,19 @@ class BadEnvelope(ValueError):
 
 
 class Op(IntEnum):
-    """What is to be done; the first three carry a stanza."""
+    """What is to be done; the first four carry a stanza."""
 
     DELIVER = 0
     SEND = 1
-    ANSWER = 2
-    WRITE = 3
-    CLOSE = 4
-    FLAG = 5
-    SHOW = 6
-    HIDE = 7
-    FENCE = 8
-    FENCED = 9
+    WRITE = 2
+    ANSWER = 3
+    BYTES = 4
+    CLOSE = 5
+    FLAG = 6
+    SHOW = 7
+    HIDE = 8
+    FENCE = 9
+    FENCED = 10
 
 
 _OPS: Final = tuple(Op)
