@@ -53,6 +53,7 @@ class Server:
     :ivar cluster: the sessions of other nodes; None where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
+    :ivar message_log: None until a module asks for it.
     :ivar draining: no more clients are taken: the node is about to go.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
@@ -99,7 +100,7 @@ class Server:
         self._load = load
         self._threads = threads
         self._schemas: set[str] = set()
-        self._message_log: MessageLog | None = None
+        self.message_log: MessageLog | None = None
 
     @property
     def default_domain(self) -> str:
@@ -130,11 +131,11 @@ class Server:
 
     async def open_message_log(self) -> MessageLog:
         """The message log, opened when the first module asks for it."""
-        if self._message_log is None:
+        if self.message_log is None:
             log = MessageLog(self)
             await log.open()
-            self._message_log = log
-        return self._message_log
+            self.message_log = log
+        return self.message_log
 
     async def start(self) -> None:
         """Starts hosts and modules; listeners are added by :meth:`listen`."""
@@ -239,8 +240,8 @@ class Server:
             host.release()
         if self.cluster is not None:
             self.cluster.stop()
-        if self._message_log is not None:
-            await self._message_log.close()
+        if self.message_log is not None:
+            await self.message_log.close()
         if self.membership is not None:
             await self.membership.leave("it was shut down")
         await self.db.close()

@@ -19,10 +19,12 @@ from mongoosetw.hooks.c2s import (
     UserReceiveMessage,
     UserSendMessage,
 )
+from mongoosetw.hooks.cluster import MessageLeaves, SessionsFound
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
 from mongoosetw.hooks.routing import (
     ArchivePageSent,
     MessagesAcknowledged,
+    MessagesWait,
     OfflineMessage,
     UnacknowledgedMessage,
 )
@@ -133,9 +135,11 @@ class Offline(Module[OfflineOptions]):
         """Notes what its recipient may yet lose; holds back what must not overtake older ones."""
         session = event.session
         catching = self._catching.get(session) if self._catching else None
-        if catching is None and "sm" not in session.flags:
-            return None
         stanza = event.stanza
+        if catching is None and "sm" not in session.flags:
+            if stanza.log is not None and stanza.log.foreign:
+                self.messages.settle(session.bare, (stanza.log,))  # it is written right now
+            return None
         if not self._can_wait(stanza) or (catching is None and self._is_sure(session, stanza)):
             return None
         if catching is not None and catching[0].full:
@@ -149,6 +153,22 @@ class Offline(Module[OfflineOptions]):
         catching[0].hold(event.stanza)
         return STOP
 
+    @on(MessageLeaves, Order.LATE)
+    def leaves(self, event: MessageLeaves) -> None:
+        """Notes what is lost if the other node is, unless nobody counts on it."""
+        stanza, session = event.stanza, event.session
+        if "sm" not in session.flags and stanza.receipt is None:
+            return
+        known: Entry | None = stanza.log
+        if (known is not None and known.foreign) or not self._can_wait(stanza):
+            return
+        if self._is_sure(session, stanza):
+            return
+        entry = self.messages.hold(stanza, session.bare, session.sid)
+        entry.holder = session.sid
+        if not entry.marked:
+            event.stanza = marked(stanza, session.bare)
+
     def _is_sure(self, session: SessionLike, stanza: Stanza) -> bool:
         """Whether another session gets the same message, and gets it for certain.
 
@@ -161,7 +181,7 @@ class Offline(Module[OfflineOptions]):
         return any(
             other.priority == session.priority and other.available and "sm" not in other.flags
             for other in others
-            if other is not session and other not in self._catching
+            if other is not session and other.local and other not in self._catching
         )
 
     @on(MessagesAcknowledged)
@@ -177,7 +197,7 @@ class Offline(Module[OfflineOptions]):
         """A session ended with a message on its way: it goes to another one, or waits."""
         if event.stanza.log is None:
             return None
-        self.messages.keep(event.stanza.log, event.session.sid)
+        self.messages.keep(event.session.bare, event.stanza.log, event.session.sid)
         self.later(0, self.offer, event.session.bare)
         return STOP
 
@@ -220,11 +240,33 @@ class Offline(Module[OfflineOptions]):
             catching[0].give_up()
             self.later(0, self.offer, event.session.bare)
 
-    def offer(self, user: JID) -> None:
-        """Has a session of this node that is ready look for what waits for its user."""
+    @on(SessionsFound)
+    def found(self, event: SessionsFound) -> None:
+        """Who is ready on another node may have missed what has just begun to wait here."""
+        for session in event.found:
+            if (session.priority or 0) >= 0:
+                self._counts.pop(session.bare, None)
+                self.messages.found(session)
+
+    @on(MessagesWait)
+    def waiting(self, event: MessagesWait) -> None:
+        """Messages wait for a user who is there, or was a moment ago."""
+        self.offer(event.user, here=event.here)
+
+    def offer(self, user: JID, *, here: bool = False) -> None:
+        """Has a session that is ready look for what waits for its user.
+
+        :param here: one of this node.
+        """
         able = [s for s in self.host.sessions.available(user) if (s.priority or 0) >= 0]
-        if able and (chosen := max(able, key=lambda s: (s.priority or 0, s.sid))).local:
+        able = [s for s in able if s.local] if here else able
+        if not able:
+            return
+        chosen = max(able, key=lambda s: (s.priority or 0, s.sid))
+        if chosen.local:
             self.catch_up(chosen)
+        else:
+            self.messages.look(chosen)
 
     def catch_up(self, session: SessionLike) -> None:
         """Delivers to a session all that waits for its user."""

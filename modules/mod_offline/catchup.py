@@ -54,7 +54,7 @@ class CatchUp:
     def give_up(self) -> None:
         """The session has gone: what was held back for it waits in the log."""
         for stanza in self._held:
-            self._log.keep(stanza.log, self._session.sid)
+            self._log.keep(self._session.bare, stanza.log, self._session.sid)
         self._held.clear()
 
     def look_again(self) -> None:

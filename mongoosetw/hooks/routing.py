@@ -67,3 +67,15 @@ class ArchivePageSent(Hook):
 
     session: SessionLike
     ids: list[int]
+
+
+@dataclass(slots=True)
+class MessagesWait(Hook):
+    """Messages have begun to wait in the message log for a user of whom there are sessions.
+
+    :ivar here: sessions of this node are meant; otherwise that of any node that is next to take
+        messages.
+    """
+
+    user: JID
+    here: bool

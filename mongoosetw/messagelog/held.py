@@ -1,6 +1,7 @@
 """Messages on their way to sessions that acknowledge what they get, without a row for each."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mongoosetw.ids import TimeIDs
@@ -75,6 +76,48 @@ class Held:
             if not found.holders and (held is self._written or self._write({identifier: found})):
                 del held[identifier]
             return
+
+    def lost(self, node: int) -> set[int]:
+        """A node is gone: what is on its way to its sessions alone waits.
+
+        Whether it has arrived is not known; and the sessions may still be there.
+
+        :param node: its number, which is a part of its sessions' sids.
+        :returns: the owners.
+        """
+        return {
+            way.owner
+            for held in (self._young, self._old, self._written)
+            for identifier, way in list(held.items())
+            if self._loses(held, identifier, way, node)
+        }
+
+    def _loses(self, held: dict[int, OnItsWay], identifier: int, way: OnItsWay, node: int) -> bool:
+        others = tuple(holder for holder in way.holders if holder & 255 != node)
+        if others == way.holders:
+            return False
+        way.holders = others
+        if others:
+            return False
+        if held is self._written:  # the row names a session that it is no longer on its way to
+            self._writer.remove(pending, [(way.owner, identifier)])
+        if self._write({identifier: way}):
+            del held[identifier]
+        return True
+
+    def part_with(self, identifiers: Iterable[int]) -> None:
+        """Gives messages a row, and knows of them no longer: another node sees to them.
+
+        :raises DatabaseUnavailable: no rows are taken now.
+        """
+        for identifier in identifiers:
+            for held in (self._young, self._old, self._written):
+                way = held.get(identifier)
+                if way is None:
+                    continue
+                if held is not self._written and not self._write({identifier: way}):
+                    raise DatabaseUnavailable("too many rows wait")
+                del held[identifier]
 
     def tick(self) -> int:
         """Gives a row to what has been on its way for long; notes and returns the position."""

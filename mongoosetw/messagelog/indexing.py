@@ -64,6 +64,7 @@ _PASSED = delete(positions).where(
     positions.c.id < bindparam("k_id"),
 )
 _ARRIVE = insert(positions)
+_NUMBERS = select(positions.c.node).distinct()
 _LAST_OF_NODE = select(func.max(messages.c.id)).where(
     messages.c.id > bindparam("after"), messages.c.id.op("&")(255) == bindparam("node")
 )
@@ -72,6 +73,11 @@ _LAST_OF_NODE = select(func.max(messages.c.id)).where(
 def position(connection: Connection, node: int, kind: int) -> int:
     """How far a node has come; 0 if that was never noted."""
     return connection.execute(_POSITION, {"node": node, "kind": kind}).scalar() or 0
+
+
+def numbers(connection: Connection) -> list[int]:
+    """The nodes that have ever noted how far they were."""
+    return list(connection.execute(_NUMBERS).scalars())
 
 
 def arrive(connection: Connection, node: int, kind: int, identifier: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +11,11 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.alone import Alone
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.messagelog import indexing, reading
+from mongoosetw.messagelog.entry import Entry
 from mongoosetw.messagelog.held import Held
+from mongoosetw.messagelog.nodes import LogNodes, Settled
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
     IN_RECIPIENTS,
@@ -23,7 +26,7 @@ from mongoosetw.messagelog.tables import (
     pending,
     positions,
 )
-from mongoosetw.storage.batch import Batch, LogWriter
+from mongoosetw.storage.batch import LogWriter
 from mongoosetw.storage.bulk import Row
 from mongoosetw.storage.lookup import Lookup
 from mongoosetw.storage.work import DatabaseUnavailable
@@ -50,29 +53,6 @@ _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
 
 
-class Entry:
-    """A message's place in the log.
-
-    :ivar id: unique, sorts by time.
-    :ivar shown: an archive shows the message, so it stays when it has been delivered.
-    :ivar marked: the recipient's copy carries the id (see :func:`marked`).
-    :ivar origin: the number of the node that wrote the message, None for this one.
-    :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
-    :ivar unit: all rows that are committed with it.
-    """
-
-    __slots__ = ("batch", "id", "marked", "origin", "row", "shown", "unit")
-
-    def __init__(self, id: int, *, shown: bool = False) -> None:
-        self.id = id
-        self.shown = shown
-        self.marked = False
-        self.origin: int | None = None
-        self.row: list[Any] | None = None
-        self.unit: list[tuple[Table, Row]] = []
-        self.batch: Batch | None = None
-
-
 class MessageLog:
     """Writes messages, each once, and what is to be known of them. Open it with :meth:`open`.
 
@@ -83,6 +63,9 @@ class MessageLog:
     A message on its way to a session that acknowledges what it gets is *held*: that costs no
     row of its own. Held messages that are not settled soon become *pending*, with a row for
     each; after a crash those that may have been held are made pending (:meth:`recover`).
+
+    :ivar alone: there are no other nodes.
+    :ivar held: what is on its way to sessions.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -98,9 +81,11 @@ class MessageLog:
         # By itself: that an owner is known already must not disturb the messages' commits
         self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
         self._mesh = server.mesh
-        self._alone = isinstance(server.mesh, Alone)  # nobody else writes rows
+        self.alone = isinstance(server.mesh, Alone)
         self._may_wait: set[int] = set()
-        self._held = Held(self._writer, self._ids, self._may_wait)
+        self.held = Held(self._writer, self._ids, self._may_wait)
+        self._nodes = LogNodes(self, server)
+        self._foreign: set[int] = set()  # on their way to sessions here, and held elsewhere
         self._unindexed = 0
         self._indexing = 0
         self._ticks = 0
@@ -115,8 +100,9 @@ class MessageLog:
         self._ids.stay_above(last)
         await self.recover(self._ids.node)
         self._may_wait |= await self._db.read("message_log_owners", reading.owners_waiting)
-        self._held.settled = self._swept = last
+        self.held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
+        self._nodes.start()
 
     async def recover(self, node: int) -> None:
         """What a node that has ended had on its way to sessions waits for the recipients again.
@@ -125,17 +111,28 @@ class MessageLog:
         """
         await self._db.run("message_log_recover", lambda c: indexing.recover(c, node))
 
+    async def numbers(self) -> list[int]:
+        """The numbers of all nodes that have ever noted how far they were."""
+        return await self._db.read("message_log_numbers", indexing.numbers)
+
+    async def owners_waiting_of(self, node: int) -> set[int]:
+        """For whom something waits that a node has logged."""
+        return await self._db.read(
+            "message_log_owners", lambda c: reading.owners_waiting(c, node)
+        )
+
     async def close(self) -> None:
         """Waits until all is written."""
         if self._job.running:
             self._job.stop()
-        self._held.keep_all()
+        self._nodes.stop()
+        self.held.keep_all()
         await self._writer.close()
         await self._owner_writer.close()
 
     def _tick(self) -> None:
         self._ticks += 1
-        settled = self._held.tick()
+        settled = self.held.tick()
         if settled > self._swept and self._unshown and self._ticks % _SWEEP_TICKS == 0:
             self._unshown = False
             after, self._swept = self._swept, settled
@@ -260,12 +257,16 @@ class MessageLog:
         :param holder: the session's sid.
         :raises StanzaError: as :meth:`enter`.
         """
+        known: Entry | None = stanza.log
+        if known is not None and known.foreign:
+            self._foreign.add(known.id)
+            return known
         entry = self.enter(stanza)
         self._unshown = self._unshown or not entry.shown
         owner, row = self._owners.get(user) or self.owner(user), entry.row
-        if row is not None and owner == row[_RECIPIENT] and entry.id > self._held.settled:
+        if row is not None and owner == row[_RECIPIENT] and entry.id > self.held.settled:
             row[_HOLDER] = holder
-            self._held.add(entry.id, owner, holder)
+            self.held.add(entry.id, owner, holder)
         else:
             self._may_wait.add(owner)
             entry.unit.append((pending, (owner, entry.id, holder, None)))
@@ -277,34 +278,54 @@ class MessageLog:
         :param expire: when it is no longer wanted, in microseconds since 1970.
         :raises StanzaError: as :meth:`enter`.
         """
+        known: Entry | None = stanza.log
+        if known is not None and known.foreign:
+            self.keep(user, known, 0)
+            return known
         entry = self.enter(stanza)
         owner = self.owner(user)
         self._may_wait.add(owner)
         entry.unit.append((pending, (owner, entry.id, None, expire)))
+        self._nodes.waits(user, owner)
         return entry
 
-    def keep(self, entry: Entry, holder: int) -> None:
+    def keep(self, user: JID, entry: Entry, holder: int) -> None:
         """A message did not reach a session that it was on its way to: it waits again.
 
         Not if it is still on its way to another one.
+
+        :param user: whose session it was.
         """
-        self._held.keep(entry.id, holder)
+        if entry.foreign:
+            self._foreign.discard(entry.id)
+            self._nodes.keep(user, entry)
+        else:
+            self.held.keep(entry.id, holder)
 
     def on_its_way(self, identifier: int) -> bool:
         """Whether a session of this node may still acknowledge a message."""
-        return self._held.has(identifier)
+        return self.held.has(identifier) or identifier in self._foreign
 
     def settle(self, user: JID, entries: Iterable[Entry]) -> None:
         """Notes that a user has got messages."""
         owner = self.owner(user)
-        rest = [entry for entry in entries if not self._held.settle(entry.id, owner)]
-        if rest:
-            self._settle(owner, [(entry.id, entry.shown) for entry in rest])
+        rest = []
+        for entry in entries:
+            if entry.foreign:
+                self._foreign.discard(entry.id)
+                self._nodes.settle(entry, owner)
+            elif not self.held.settle(entry.id, owner):
+                rest.append((owner, entry.id, entry.shown))
+        self.remove(rest)
 
-    def _settle(self, owner: int, settled: list[tuple[int, bool]]) -> None:
-        self._remove([(owner, identifier, shown) for identifier, shown in settled])
+    def settled(self, items: list[Settled]) -> None:
+        """Other nodes say that messages have arrived that this one holds."""
+        self.remove([item for item in items if not self.held.settle(item[1], item[0])])
 
-    def _remove(self, settled: list[tuple[int, int, bool]]) -> None:
+    def remove(self, settled: list[Settled]) -> None:
+        """Removes the rows of messages that have arrived."""
+        if not settled:
+            return
         self._writer.remove(pending, [(owner, identifier) for owner, identifier, _ in settled])
         alone = [identifier for _, identifier, shown in settled if not shown]
         if alone:
@@ -325,6 +346,19 @@ class MessageLog:
         """Waits until all that was written so far is on disk."""
         await self._writer.barrier()
 
+    def found(self, session: SessionLike) -> None:
+        """A session of another node takes messages from now on."""
+        self._nodes.found(session)
+
+    def look(self, session: SessionLike) -> None:
+        """Has the node of a session look for what waits for its user."""
+        self._nodes.look(session)
+
+    def after_commit(self, function: Callable[[], object]) -> None:
+        """Calls a function when all that was written so far is on disk; never, if that fails."""
+        committed = self._writer.barrier().addCallback(lambda _: function())
+        committed.addErrback(lambda failure: failure.trap(DatabaseUnavailable) and None)
+
     async def indexed(self) -> None:
         """Waits until the archives' index has all that was written so far."""
         await self._writer.barrier()
@@ -333,7 +367,7 @@ class MessageLog:
 
     def nothing_waits(self, user: JID) -> bool:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
-        return self._alone and self.number(user) not in self._may_wait
+        return self.alone and self.number(user) not in self._may_wait
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""
@@ -349,8 +383,20 @@ class MessageLog:
         """Notes that what waits for a user is on its way to a session."""
         owner = self.number(user)
         for identifier in ids:
-            self._held.take(identifier, owner, holder)
+            self.held.take(identifier, owner, holder)
         await self._db.run("message_log_take", lambda c: reading.hold(c, owner, ids, holder))
+
+    async def part_with(self, entries: Iterable[Entry]) -> None:
+        """Gives messages that are on their way to a session to the node that takes it over.
+
+        When this returns, each has its row; :meth:`take` there makes them that node's.
+
+        :raises mongoosetw.cluster.sessions.calls.CallFailed: who holds some does not answer.
+        :raises DatabaseUnavailable: they cannot be written now.
+        """
+        entries = list(entries)
+        self._foreign.difference_update(entry.id for entry in entries)
+        await self._nodes.part_with(entries)
 
     async def pending_count(self, user: JID, most: int) -> int:
         """How many messages wait for a user; ``most`` if there are more."""
@@ -364,13 +410,13 @@ class MessageLog:
         await self.barrier()
         owner = self.number(user)
         keys = await self._db.read("message_log_keys", lambda c: reading.pending_keys(c, owner))
-        self._settle(owner, keys)
+        self.remove([(owner, identifier, shown) for identifier, shown in keys])
         await self.barrier()
 
     async def drop_expired(self, now: int) -> int:
         """Drops some of what has expired; how many messages those were."""
         found = await self._db.read("message_log_expired", lambda c: reading.expired(c, now))
-        self._remove(found)
+        self.remove(found)
         return len(found)
 
 

@@ -37,6 +37,7 @@ _WAITING = (
 _SOME = select(pending.c.id).where(pending.c.owner == _OWNER).limit(bindparam("most")).subquery()
 _COUNT = select(func.count()).select_from(_SOME)
 _OWNERS = select(pending.c.owner).distinct()
+_OWNERS_OF = _OWNERS.where(pending.c.id.op("&")(255) == bindparam("node"))
 _EXPIRED = select(pending.c.owner, pending.c.id, messages.c.flags).join_from(
     pending, messages, pending.c.id == messages.c.id
 )
@@ -111,9 +112,11 @@ def pending_keys(connection: Connection, owner: int) -> list[tuple[int, bool]]:
     return [(row.id, row.flags != 0) for row in connection.execute(_OF_OWNER, {"owner": owner})]
 
 
-def owners_waiting(connection: Connection) -> set[int]:
-    """For whom something waits."""
-    return set(connection.execute(_OWNERS).scalars())
+def owners_waiting(connection: Connection, node: int | None = None) -> set[int]:
+    """For whom something waits; only what one node has logged, if it is named."""
+    if node is None:
+        return set(connection.execute(_OWNERS).scalars())
+    return set(connection.execute(_OWNERS_OF, {"node": node}).scalars())
 
 
 def expired(connection: Connection, now: int) -> list[tuple[int, int, bool]]:

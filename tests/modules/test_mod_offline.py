@@ -247,7 +247,7 @@ class PaceTests(OfflineTestCase):
         stream.data_received("".join(text % number for number in range(6)).encode())
         module = self.host.modules["mod_offline"]
         assert isinstance(module, Offline)
-        self.assertLess(len(module.messages._held._young), 6)
+        self.assertLess(len(module.messages.held._young), 6)
         self.settle()
         self.assertEqual(bodies(juliet), [str(number) for number in range(6)])
 

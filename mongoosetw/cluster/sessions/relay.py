@@ -221,7 +221,10 @@ class Relay:
             # if it went to several.
             others = got.shared and is_anybody_able(host, got.target.bare)
             if stanza.kind != "message" or others:
+                self._keep(stanza, got.target)
                 return
+        elif stanza.type != "chat" and self._keep(stanza, got.target):
+            return  # it was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now
         if got.hops >= MOST_HOPS:
             self._bounce(stanza)
             return
@@ -230,6 +233,14 @@ class Relay:
             host.deliver(stanza)
         finally:
             self._hops = 0
+
+    def _keep(self, stanza: Stanza, target: JID) -> bool:
+        """A message that another node holds waits there again; False if it is none."""
+        log, entry = self._server.message_log, stanza.log
+        if log is None or entry is None or not entry.foreign:
+            return False
+        log.keep(target.bare, entry, entry.holder)
+        return True
 
     def _take_answer(self, got: Envelope) -> None:
         host = self._server.hosts.get(got.target.domain)

@@ -5,7 +5,8 @@ A stanza travels in its parts, so that nobody parses XML again::
     op (1)  hops (1)  kind (1)  bits (1)  sid (8)  length of the texts, names and content (4 each)
     the session's full JID, to, from, type, id, lang: separated by NUL, which no XML has
     the names of the children, likewise
-    its place in the message log, if it has one: id (8)  bits (1)  node that wrote it (1)
+    its place in the message log, if it has one: id (8)  for whom it is held (8)  bits (1)
+    node that wrote it (1)
     the content
 
 Everything else is a few words: op (1), hops (1), a number (8), length of the words (4), and the
@@ -21,7 +22,7 @@ from mongoosetw.xmpp.jid import JID, InvalidJID
 from mongoosetw.xmpp.stanza import Name, Stanza
 
 _HEAD: Final = struct.Struct("!BBBBQIII")
-_LOG: Final = struct.Struct("!QBB")
+_LOG: Final = struct.Struct("!QQBB")
 _WORDS: Final = struct.Struct("!BBQI")
 _TEXTS: Final = 6
 _KINDS: Final = ("message", "presence", "iq")
@@ -188,14 +189,16 @@ def _unpack_stanza(payload: bytes) -> Envelope:
 
 def _packed_log(entry: Entry, node: int) -> bytes:
     bits = (_SHOWN if entry.shown else 0) | (_MARKED if entry.marked else 0)
-    return _LOG.pack(entry.id, bits, node if entry.origin is None else entry.origin)
+    origin = node if entry.origin is None else entry.origin
+    return _LOG.pack(entry.id, entry.holder, bits, origin)
 
 
 def _unpacked_log(payload: bytes, start: int) -> Entry:
-    identifier, bits, origin = _LOG.unpack_from(payload, start)
+    identifier, holder, bits, origin = _LOG.unpack_from(payload, start)
     entry = Entry(identifier, shown=bits & _SHOWN > 0)
     entry.marked = bits & _MARKED > 0
     entry.origin = origin
+    entry.holder = holder
     return entry
 
 

@@ -1,0 +1,264 @@
+"""What the nodes of a cluster tell one another of the messages in the log.
+
+A message for another node's session is held by the node that has logged it, until the session's
+node says that it has arrived, or that it has not. So a message is on disk and accounted for on
+one node, whichever of the two is lost.
+"""
+
+import logging
+import struct
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.routing import MessagesWait
+from mongoosetw.messagelog.entry import Entry
+from mongoosetw.storage.work import DatabaseUnavailable
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.messagelog.log import MessageLog
+    from mongoosetw.server import Server
+
+logger = logging.getLogger(__name__)
+CHANNEL: Final = "log"
+Settled: TypeAlias = tuple[int, int, bool]
+"""Owner, id, and whether an archive shows the message."""
+
+_SETTLED: Final = 0
+_KEPT: Final = 1
+_LOOK: Final = 2
+_RECOVERED: Final = 3
+_ITEM: Final = struct.Struct("!QQB")
+_STRANDED: Final = struct.Struct("!QQ")
+_ID: Final = struct.Struct("!Q")
+_PART: Final = "log-part"
+_PATIENCE: Final = 10.0
+"""Seconds that a node has to write what it holds."""
+_STASH: Final = 20_000
+_RECENT: Final = 3600.0
+"""Seconds: messages that began to wait before that were found by whoever has come since."""
+_GRACE: Final = 3.0
+"""Seconds that a lost node has to come back before its messages are taken over."""
+_ORPHANS: Final = 30.0
+"""Seconds after the start, until which all nodes are linked that will be."""
+
+
+class LogNodes:
+    """This node's log as one of several."""
+
+    def __init__(self, log: "MessageLog", server: "Server") -> None:
+        self._log = log
+        self._server = server
+        self._mesh = server.mesh
+        self._settled: dict[int, list[Settled]] = {}
+        self._flushing = False
+        self._recent: dict[int, float] = {}
+        self._lost: dict[int, Node] = {}
+        self._calls: set[IDelayedCall] = set()
+        server.mesh.receive(CHANNEL, self._received)
+        server.mesh.watch(self._up, self._down)
+
+    def start(self) -> None:
+        """The log is open."""
+        self._later(_ORPHANS, self._adopt_orphans)
+        if self._server.cluster is not None:
+            self._server.cluster.calls.serve(_PART, self._asked_to_part)
+
+    def stop(self) -> None:
+        """The log is about to close."""
+        for call in self._calls:
+            call.cancel()
+        self._calls.clear()
+        self.flush()
+
+    # -- messages that another node holds
+
+    def settle(self, entry: Entry, owner: int) -> None:
+        """A message has arrived."""
+        assert entry.origin is not None
+        self._settled.setdefault(entry.origin, []).append((owner, entry.id, entry.shown))
+        if not self._flushing:
+            self._flushing = True
+            self._server.flusher.add(self)
+
+    def flush(self) -> None:
+        """The turn ends: tells those who hold what has arrived; or keeps that for later."""
+        self._flushing = False
+        for number, items in list(self._settled.items()):
+            payload = bytes((_SETTLED,)) + b"".join(_ITEM.pack(*item) for item in items)
+            if self._send(number, payload):
+                del self._settled[number]
+            else:
+                del items[:-_STASH]  # what is forgotten is delivered again
+
+    def keep(self, user: JID, entry: Entry) -> None:
+        """A message has not arrived: it waits again, unless it is on its way elsewhere, too."""
+        assert entry.origin is not None
+        head = _STRANDED.pack(entry.id, entry.holder)
+        self._send(entry.origin, bytes((_KEPT,)) + head + str(user).encode())
+
+    async def part_with(self, entries: Iterable[Entry]) -> None:
+        """Those who hold messages give them rows, and leave them to whoever takes these.
+
+        :raises CallFailed: another node did not.
+        :raises DatabaseUnavailable: this one could not.
+        """
+        by_origin: dict[int | None, list[int]] = {}
+        for entry in entries:
+            by_origin.setdefault(entry.origin if entry.foreign else None, []).append(entry.id)
+        own = by_origin.pop(None, [])
+        asked = [self._ask_to_part(number, ids) for number, ids in by_origin.items()]
+        await self._part(own)
+        for answer in asked:
+            await answer
+
+    def _ask_to_part(self, number: int | None, ids: list[int]) -> Deferred[bytes]:
+        """Asks a node; who is gone is asked nothing, for its messages are taken over."""
+        for node in self._mesh.peers.values():
+            if node.number == number and self._server.cluster is not None:
+                payload = struct.pack(f"!{len(ids)}Q", *ids)
+                return self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
+        return succeed(b"")
+
+    async def _part(self, ids: list[int]) -> None:
+        self._log.held.part_with(ids)
+        await self._log.barrier()
+
+    async def _asked_to_part(self, node: Node, payload: bytes) -> bytes:
+        await self._part([identifier for (identifier,) in _ID.iter_unpack(payload)])
+        return b""
+
+    # -- messages that wait, and sessions that take them
+
+    def waits(self, user: JID, owner: int) -> None:
+        """A message that is being written waits for a user, who may just be coming elsewhere."""
+        if self._log.alone:
+            return
+        now = self._server.clock.seconds()
+        if self._recent and next(iter(self._recent.values())) < now - _RECENT:
+            self._recent = {o: at for o, at in self._recent.items() if at >= now - _RECENT}
+        self._recent.pop(owner, None)
+        self._recent[owner] = now
+        self._log.after_commit(lambda: self._tell(user))
+
+    def found(self, session: SessionLike) -> None:
+        """A session of another node takes messages from now on; it may have missed some."""
+        if self._recent.pop(self._log.number(session.bare), None) is not None:
+            self._log.after_commit(lambda: self.look(session))
+
+    def look(self, session: SessionLike) -> None:
+        """Has the node of a session look for what waits for its user."""
+        payload = bytes((_LOOK,)) + str(session.bare).encode()
+        self._mesh.send(cast(RemoteSession, session).node, CHANNEL, payload)
+
+    def _tell(self, user: JID, *, here: bool = False) -> None:
+        host = self._server.host_for(user.domain)
+        if host is not None and host.sessions.of(user):
+            host.hooks.fire(MessagesWait(user, here))
+
+    def _tell_all(self, owners: Iterable[int]) -> None:
+        """What waits for some owners is for whoever of them is there."""
+        wanted = set(owners)
+        for host in self._server.hosts.values():
+            users = {session.bare for session in host.sessions} if wanted else ()
+            for user in users:
+                if self._log.number(user) in wanted:
+                    host.hooks.fire(MessagesWait(user, False))
+
+    # -- nodes that come and go
+
+    def _send(self, number: int, payload: bytes) -> bool:
+        for node in self._mesh.peers.values():
+            if node.number == number:
+                return self._mesh.send(node.name, CHANNEL, payload)
+        return False
+
+    def _up(self, node: Node) -> None:
+        self._lost.pop(node.number, None)
+        if node.number in self._settled:
+            self.flush()
+
+    def _down(self, node: Node) -> None:
+        """What was on its way there waits; what it had on its way is taken over if it is lost."""
+        owners = self._log.held.lost(node.number)
+        self._recent |= dict.fromkeys(owners, self._server.clock.seconds())
+        if owners:
+            self._log.after_commit(lambda: self._tell_all(owners))
+        self._lost[node.number] = node
+        self._later(_GRACE, self._take_over)
+
+    def _is_first(self) -> bool:
+        """Whether this is the node that takes over from others: of the living, the first."""
+        own = self._mesh.local.number
+        return all(own < node.number for node in self._mesh.peers.values())
+
+    def _take_over(self) -> None:
+        if self._is_first():
+            for number in list(self._lost):
+                self._run(self._recover(number))
+
+    def _adopt_orphans(self) -> None:
+        """Nodes that have ended with all others, and are not started again, have left messages."""
+        if self._is_first():
+            self._run(self._adopt())
+
+    async def _adopt(self) -> None:
+        known = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
+        for number in await self._log.numbers():
+            if number not in known:
+                await self._recover(number)
+
+    async def _recover(self, number: int) -> None:
+        try:
+            await self._log.recover(number)
+            owners = await self._log.owners_waiting_of(number)
+        except DatabaseUnavailable:
+            self._later(_GRACE, self._take_over)
+            return
+        self._mesh.broadcast(CHANNEL, bytes((_RECOVERED, number)))
+        self._recovered(number)
+        self._tell_all(owners)
+        logger.info("messages_taken_over number=%d", number)
+
+    def _recovered(self, number: int) -> None:
+        """A lost node's messages have their rows: what has arrived is removed from them."""
+        self._lost.pop(number, None)
+        self._log.remove(self._settled.pop(number, []))
+
+    def _received(self, node: Node, payload: bytes) -> None:
+        kind, rest = payload[0], payload[1:]
+        if kind == _SETTLED:
+            self._log.settled([(o, i, bool(shown)) for o, i, shown in _ITEM.iter_unpack(rest)])
+        elif kind == _KEPT:
+            identifier, holder = _STRANDED.unpack_from(rest)
+            self._stranded(identifier, holder, JID.parse(rest[_STRANDED.size :].decode()))
+        elif kind == _LOOK:
+            self._tell(JID.parse(rest.decode()), here=True)
+        elif kind == _RECOVERED:
+            self._recovered(rest[0])
+
+    def _stranded(self, identifier: int, holder: int, user: JID) -> None:
+        self._log.held.keep(identifier, holder)
+        self.waits(user, self._log.number(user))
+
+    def _later(self, delay: float, function: Callable[[], None]) -> None:
+        def run() -> None:
+            self._calls.discard(call)
+            function()
+
+        call: IDelayedCall = self._server.clock.callLater(delay, run)
+        self._calls.add(call)
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(coroutine).addErrback(_log_failure)
+
+
+def _log_failure(failure: Failure) -> None:
+    logger.error("message_log_take_over_failed", exc_info=failure.value)
