@@ -2,6 +2,7 @@
 # make test   run all tests
 # make check  lint, types, fresh reference pages, well-named news fragments
 # make crash  kill servers and databases under load, 200 times each
+# make simulate  play whole clusters with users and faults, SIMULATE_SEEDS=1000 of them
 # make docs   write the reference pages and sql/ from the declarations
 # make bench  measure beside Prosody and ejabberd (benchmarks/README.md)
 # make bench-memory  watch memory over ten minutes of logins and logouts
@@ -13,7 +14,7 @@ BIN    := $(VENV)/bin
 SOURCES := mongoosetw modules tests benchmarks examples twisted/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs bench bench-memory format clean crash
+.PHONY: help run test check docs bench bench-memory format clean crash simulate
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -69,6 +70,12 @@ docs: $(VENV)/.test
 # The long form of what the tests do with a few kills.
 crash: $(VENV)/.test
 	CRASH_KILLS=$${CRASH_KILLS:-200} $(BIN)/python -m twisted.trial tests.integration.crash
+
+# SIMULATE_SEED=123 plays one again; SIMULATE_LONG=1: up to 3000 users, up to 50 nodes.
+SIMULATE_SEEDS ?= 1000
+simulate: $(VENV)/.test
+	$(BIN)/python -m tests.simulation $(or $(SIMULATE_SEED),--seeds 1-$(SIMULATE_SEEDS)) \
+	  $(if $(SIMULATE_LONG),--long)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from mongoosetw.c2s.listener import ClientListener
 from mongoosetw.cluster.draining import drain
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.config.load import Config, load_text
+from mongoosetw.config.load import load_text
 from mongoosetw.loading import options_of
 from mongoosetw.server import Server
 from mongoosetw.storage.database import Database
@@ -83,7 +83,7 @@ class MemoryCluster:
         self.network = MemoryNetwork(clock, **network)
         self.nodes: dict[str, MemoryNode] = {}
         self._engine = memory_engine()
-        self._configuration = configuration
+        self._config = load_text(configuration, options_of)
         self._numbers: dict[str, int] = {}
         self._incarnations = 0
 
@@ -94,26 +94,26 @@ class MemoryCluster:
         self._incarnations += 1
         clock = NodeClock(self.clock)
         mesh = self.network.mesh(Node(name, number, self._incarnations), clock)
-        config = load_text(self._configuration, options_of)
-        node = self._node(config, clock, mesh, skew)
-        self.nodes[name] = node
+        node = self.nodes[name] = self._node(clock, mesh, skew)
         return node
 
-    def _node(
-        self, config: Config, clock: NodeClock, mesh: MemoryMesh, skew: float
-    ) -> MemoryNode:
+    def _node(self, clock: NodeClock, mesh: MemoryMesh, skew: float) -> MemoryNode:
         membership: Any = MemoryMembership(mesh)
         server = Server(
-            config,
-            SharedDatabase(self._engine, None),
+            self._config,
+            self.database(),
             clock,
             threads=False,
             membership=membership,
             now=self._now(skew),
         )
         started = Deferred.fromCoroutine(server.start())
-        listener = server.listener(config.listen.c2s[0])
+        listener = server.listener(self._config.listen.c2s[0])
         return MemoryNode(mesh.local.name, clock, mesh, server, listener, skew, started)
+
+    def database(self) -> SharedDatabase:
+        """The database, for one more who uses it."""
+        return SharedDatabase(self._engine, None)
 
     def _now(self, skew: float) -> Callable[[], int]:
         return lambda: round((EPOCH + skew + self.clock.seconds()) * 1_000_000)

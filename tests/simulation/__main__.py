@@ -1,0 +1,57 @@
+"""``python -m tests.simulation SEED``, or ``--seeds 1-1000``: plays seeds, and tells what failed.
+
+Sets are in the order of their hashes, so the interpreter is started once more without random ones:
+a seed then means the same everywhere.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from tests.simulation.checks import GROUPS
+from tests.simulation.plan import Plan
+from tests.simulation.run import play, report
+
+_FIXED = "0"
+
+
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, help="one seed to play")
+    parser.add_argument("--seeds", help="several: FIRST-LAST")
+    parser.add_argument("--groups", default=",".join(GROUPS), help="what to check")
+    parser.add_argument("--long", action="store_true", help="more users and nodes")
+    parser.add_argument("--digest", action="store_true", help="print what identifies each run")
+    return parser.parse_args(arguments)
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    first, _, last = (options.seeds or str(options.seed)).partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Plays; returns the exit status."""
+    options = _arguments(arguments)
+    groups = [group for group in options.groups.split(",") if group]
+    began, failed = time.monotonic(), []
+    seeds = _seeds(options)
+    for seed in seeds:
+        world = play(Plan.of(seed, long=options.long), groups)
+        if options.digest:
+            print(seed, world.digest)
+        if world.problems:
+            failed.append(seed)
+            print(report(world), flush=True)
+    seconds = time.monotonic() - began
+    print(f"{len(seeds)} seeds in {seconds:.0f} seconds, failed: {failed or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != _FIXED:
+        command = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": _FIXED})
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Plays seeds, and tells what was wrong."""
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from tests.simulation.checks import GROUPS
+from tests.simulation.plan import Plan
+from tests.simulation.world import World
+
+ALL: Final = tuple(GROUPS)
+
+
+class _Errors(logging.Handler):
+    """What the servers log as errors is a problem."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.ERROR)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._world.problem(f"a server logs {self.format(record)}")
+
+
+def play(plan: Plan, groups: Iterable[str] = ALL) -> World:
+    """Plays a plan; what is wrong is in the world's ``problems``."""
+    world = World(plan)
+    handler = _Errors(world)
+    logging.getLogger("mongoosetw").addHandler(handler)
+    try:
+        world.play()
+        for group in groups:
+            if group == "messages":
+                world.collect()
+            world.problems += GROUPS[group](world)
+        if world.leaving:
+            world.problems.append(f"{', '.join(world.leaving)} did not end")
+    finally:
+        logging.getLogger("mongoosetw").removeHandler(handler)
+        world.cluster.close()
+    return world
+
+
+def report(world: World) -> str:
+    """What was wrong, what happened before, and how to see it again."""
+    problems = world.problems[:20]
+    return "\n".join(
+        [
+            f"{world.plan}",
+            "The last events:",
+            *world.events,
+            f"{len(world.problems)} problems:",
+            *problems,
+            f"Again: {_command(world.plan)}",
+        ]
+    )
+
+
+def _command(plan: Plan) -> str:
+    """What plays a plan again."""
+    long = "" if plan == Plan.of(plan.seed) else " SIMULATE_LONG=1"
+    return f"SIMULATE_SEED={plan.seed}{long} make simulate"
