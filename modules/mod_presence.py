@@ -1,12 +1,14 @@
 """Presence (RFC 6121 §4): initial, later, directed and unavailable presence, and probes."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from twisted.internet.defer import Deferred
 
-from mongoosetw.delivery import may_see
-from mongoosetw.hooks.bus import STOP, Order, Outcome
+from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
+from mongoosetw.hooks.bus import STOP, Order, Outcome, started
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
+from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
 from mongoosetw.hooks.presence import PresenceChanged, UnsetPresence, UserAvailable
 from mongoosetw.hooks.privacy import PrivacyChanged
 from mongoosetw.hooks.roster import SubscriptionLists
@@ -82,21 +84,6 @@ class Presence(Module[NoOptions]):
         if not sent_to:
             del self._directed[session.jid]
 
-    def _with_lists(self, user: JID, use: UseLists) -> Awaitable[None] | None:
-        """Calls ``use`` with the user's subscriptions, at once unless they must be loaded."""
-        lists = SubscriptionLists(user)
-        pending = self.host.hooks.fire(lists)
-        if not isinstance(pending, Deferred):
-            return use(lists)
-
-        async def use_later() -> None:
-            await pending
-            further = use(lists)
-            if further is not None:
-                await further
-
-        return use_later()
-
     def _appear(self, session: SessionLike, stanza: Stanza) -> Awaitable[None] | None:
         priority = priority_of(stanza)
         initial = session.presence is None
@@ -113,7 +100,7 @@ class Presence(Module[NoOptions]):
             pending = self.host.hooks.fire(UserAvailable(session, stanza))
             return _settled(pending) if isinstance(pending, Deferred) else None
 
-        return self._with_lists(session.bare, tell)
+        return _with_lists(self.host, session.bare, tell)
 
     def _broadcast(self, session: SessionLike, stanza: Stanza, contacts: Collection[JID]) -> None:
         """§4.2.2, §4.4.2: to every subscriber, and to the user's own resources."""
@@ -137,7 +124,7 @@ class Presence(Module[NoOptions]):
                 continue
             for other in host.sessions.available(contact):
                 if other.jid != session.jid:
-                    _show(other, session)
+                    show_presence(other, session.jid)
 
     def _probe(self, session: SessionLike, contact: JID) -> None:
         probe = Stanza.make("presence", from_=session.bare, to=contact, type="probe")
@@ -158,7 +145,7 @@ class Presence(Module[NoOptions]):
             status = stanza.child_text(ns.CLIENT, "status") or ""
             self.host.hooks.fire(UnsetPresence(session, status))
 
-        return self._with_lists(session.bare, tell)
+        return _with_lists(self.host, session.bare, tell)
 
     @on(SessionClosed, Order.EARLY)
     def closed(self, event: SessionClosed) -> None:
@@ -179,23 +166,61 @@ class Presence(Module[NoOptions]):
         if stanza.to is None or stanza.from_ is None:
             return STOP
         user, asker = stanza.to.bare, stanza.from_
-        pending = self._with_lists(user, lambda lists: self._answer_probe(lists, user, asker))
+        pending = _with_lists(self.host, user, lambda lists: self._answer_probe(lists, user, asker))
         return STOP if pending is None else _stop_after(pending)
 
-    def _answer_probe(self, lists: SubscriptionLists, user: JID, asker: JID) -> None:
+    def _answer_probe(
+        self, lists: SubscriptionLists, user: JID, asker: JID
+    ) -> Awaitable[None] | None:
         if asker.bare not in lists.from_them and asker.bare != user:
             refusal = Stanza.make("presence", from_=user, to=asker, type="unsubscribed")
             self.host.route(refusal)
-            return
-        seen = False
-        for session in self.host.sessions.available(user):
-            presence = session.presence
-            if presence is not None and may_see(session, (asker,)):
-                seen = True
-                self.host.route(Fanout(presence).to(asker))
-        if not seen:
-            away = Stanza.make("presence", from_=user, to=asker, type="unavailable")
-            self.host.route(away)
+            return None
+        return started(self._show_all(user, asker))
+
+    async def _show_all(self, user: JID, asker: JID) -> None:
+        sessions = self.host.sessions.available(user)
+        hidden = await hidden_from(sessions, asker)
+        shown = [session for session in sessions if session not in hidden]
+        for session in shown:
+            show_presence(session, asker)
+        if not shown:
+            self.host.route(gone(user, asker))
+
+    # -- other nodes
+
+    @on(SessionsFound)
+    def found(self, event: SessionsFound) -> None:
+        """Those who have missed each other, be it by a netsplit, see each other now."""
+        found = _by_user(event.found)
+        for session in event.missed:
+            self._tell(session, partial(self._meet, session, found))
+
+    def _meet(
+        self, session: SessionLike, found: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
+    ) -> None:
+        for other in _concerning(session, found, lists):
+            show_presence(other, session.jid)
+
+    @on(SessionsLost)
+    def lost(self, event: SessionsLost) -> None:
+        """§4.5.2: nobody speaks for the clients of a lost node: each node tells its own clients."""
+        lost = _by_user(event.lost)
+        for host in self.host.server.hosts.values() if lost else ():
+            for session in host.sessions:
+                if session.local and session.available:
+                    self._tell(session, partial(self._miss, session, lost))
+
+    def _tell(self, session: SessionLike, use: UseLists) -> None:
+        pending = _with_lists(session.host, session.bare, use)
+        if pending is not None:
+            session.host.in_background(_settled(pending))
+
+    def _miss(
+        self, session: SessionLike, lost: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
+    ) -> Awaitable[None] | None:
+        concerning = _concerning(session, lost, lists)
+        return started(_say_gone(concerning, session)) if concerning else None
 
     # -- privacy (XEP-0016 §2.10, §2.11; XEP-0191 §3.3, §3.4)
 
@@ -210,7 +235,7 @@ class Presence(Module[NoOptions]):
                 for contact in lists.to_them:
                     self._lose_or_find(event, contact)
 
-        return self._with_lists(session.bare, tell)
+        return _with_lists(self.host, session.bare, tell)
 
     def _hide_or_show(self, event: PrivacyChanged, subscribers: Collection[JID]) -> None:
         """§2.11: past the rules, which hold already."""
@@ -220,7 +245,7 @@ class Presence(Module[NoOptions]):
             before = event.before.allows_presence(contact, "out")
             after = event.after.allows_presence(contact, "out")
             if before and not after and (session.available or contact in directed):
-                self.host.route(_gone(session.jid, contact))
+                self.host.route(gone(session.jid, contact))
                 directed.discard(contact)
             elif after and not before and session.presence is not None and contact in subscribers:
                 self.host.route(Fanout(session.presence).to(contact))
@@ -232,27 +257,59 @@ class Presence(Module[NoOptions]):
         if host is None:
             change = _change(event, contact)
             if change == "lost":
-                session.send(_gone(contact, session.jid))
+                session.send(gone(contact, session.jid))
             elif change == "found":
                 self._probe(session, contact)
             return
         for other in host.sessions.available(contact):
             change = _change(event, other.jid)
             if change == "lost":
-                session.send(_gone(other.jid, session.jid))
+                session.send(gone(other.jid, session.jid))
             elif change == "found":
-                _show(other, session)
+                show_presence(other, session.jid)
 
 
-def _show(other: SessionLike, session: SessionLike) -> None:
-    """A session learns of another one's last available presence, if it may see it."""
-    presence = other.presence
-    if presence is not None and may_see(other, (session.jid,)):
-        session.deliver(Fanout(presence).to(session.jid))
+def _with_lists(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
+    """Calls ``use`` with the user's subscriptions, at once unless they must be loaded."""
+    lists = SubscriptionLists(user)
+    pending = host.hooks.fire(lists)
+    if not isinstance(pending, Deferred):
+        return use(lists)
+
+    async def use_later() -> None:
+        await pending
+        further = use(lists)
+        if further is not None:
+            await further
+
+    return use_later()
 
 
-def _gone(contact: JID, to: JID) -> Stanza:
-    return Stanza.make("presence", from_=contact, to=to, type="unavailable")
+def _by_user(sessions: Iterable[SessionLike]) -> dict[JID, list[SessionLike]]:
+    """The available ones."""
+    found: dict[JID, list[SessionLike]] = {}
+    for session in sessions:
+        if session.available:
+            found.setdefault(session.bare, []).append(session)
+    return found
+
+
+def _concerning(
+    session: SessionLike, others: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
+) -> list[SessionLike]:
+    """Those of others' sessions whose presence a session is shown."""
+    if not session.available:
+        return []
+    users = others.keys() & lists.to_them | others.keys() & {session.bare}
+    return [other for user in users for other in others[user] if other.jid != session.jid]
+
+
+async def _say_gone(lost: list[SessionLike], session: SessionLike) -> None:
+    hidden = await hidden_from(lost, session.bare)
+    for other in lost:
+        back = other.host.sessions.get(other.jid)
+        if other not in hidden and (back is None or not back.available):
+            session.deliver(gone(other.jid, session.jid))
 
 
 def _change(event: PrivacyChanged, contact: JID) -> str:

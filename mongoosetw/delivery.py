@@ -1,12 +1,13 @@
 """Local delivery: RFC 6121 §8.5, the rules of its table, for one host."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.remote import RemoteSession
-from mongoosetw.hooks.bus import STOP
+from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.presence import PresenceRecipients
+from mongoosetw.hooks.privacy import PrivacyCheck
 from mongoosetw.hooks.routing import OfflineMessage
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.fanout import Fanout
@@ -90,6 +91,33 @@ def may_see(session: SessionLike, contacts: Collection[JID]) -> Collection[JID]:
     event = PresenceRecipients(session, contacts)
     hooks.fire(event)
     return event.recipients
+
+
+async def hidden_from(sessions: Iterable[SessionLike], contact: JID) -> frozenset[SessionLike]:
+    """Those of some sessions, on whatever node they are, that are not shown to a contact."""
+    hidden = set()
+    for session in sessions:
+        if not session.local:
+            shown = await _remote_is_shown(session, contact)
+        else:
+            shown = bool(may_see(session, (contact,)))
+        if not shown:
+            hidden.add(session)
+    return frozenset(hidden)
+
+
+async def _remote_is_shown(session: SessionLike, contact: JID) -> bool:
+    """As :func:`may_see`; what that needs is not in memory here, maybe."""
+    hooks = session.host.hooks
+    if not hooks.handled(PrivacyCheck):
+        return True
+    presence = Stanza.make("presence", from_=session.jid, to=contact)
+    check = PrivacyCheck(session.jid, presence, "out")
+    try:
+        await hooks.run(check)
+    except HookFailed:
+        return False
+    return check.allowed
 
 
 def show_presence(session: SessionLike, to: JID) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final
 
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.routing import OfflineMessage
+from mongoosetw.host import Host
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp.stanza import Stanza
@@ -36,8 +37,8 @@ MOST: Final = {"one": {"phone"}, "several": {"phone", "laptop"}}
 ALL: Final = {"one": {"phone"}, "several": {"phone", "laptop", "tablet"}}
 
 
-class TableTestCase(ServerTestCase):
-    """Romeo writes to Juliet."""
+class Table:
+    """Romeo writes to Juliet. To be mixed with a test case that has servers."""
 
     modules: ClassVar[dict[str, dict[str, Any]]] = {"mod_roster": {}, "mod_presence": {}}
 
@@ -50,8 +51,9 @@ class TableTestCase(ServerTestCase):
             self.stored.append(event.stanza)
             return STOP
 
-        self.host.hooks.add(OfflineMessage, 50, "test", store)
-        self.host.hooks.publish()
+        for host in self.serving():
+            host.hooks.add(OfflineMessage, 50, "test", store)
+            host.hooks.publish()
         self.romeo = self.connect("romeo@localhost/orchard")
 
     def appear(self, condition: str) -> dict[str, Client]:
@@ -88,7 +90,7 @@ class TableTestCase(ServerTestCase):
         return got, shown, len(self.stored) - before
 
 
-class MessageTests(TableTestCase):
+class MessageRows(Table):
     """Messages."""
 
     def cells(self, condition: str) -> Iterator[tuple[str, str, str, str]]:
@@ -142,7 +144,7 @@ class MessageTests(TableTestCase):
         self.check("several")
 
 
-class PresenceTests(TableTestCase):
+class PresenceRows(Table):
     """Presence, which is never answered with an error."""
 
     def test_available_and_unavailable(self) -> None:
@@ -181,7 +183,7 @@ class PresenceTests(TableTestCase):
             self.assertNotIn("priority", answer)
 
 
-class IQTests(TableTestCase):
+class IQRows(Table):
     """Requests and answers."""
 
     def test_requests(self) -> None:
@@ -208,3 +210,23 @@ class IQTests(TableTestCase):
                 self.assertEqual((got, answer), (set(), ""))
         got, _, _ = self.send("<iq to='juliet@localhost/phone' type='result' id='i'/>", clients)
         self.assertEqual(got, {"phone"})
+
+
+class OneNode(ServerTestCase):
+    """The server of the table."""
+
+    def serving(self) -> list[Host]:
+        """The domain's hosts, one for each node."""
+        return [self.host]
+
+
+class MessageTests(MessageRows, OneNode):
+    """Messages, on one node."""
+
+
+class PresenceTests(PresenceRows, OneNode):
+    """Presence, on one node."""
+
+
+class IQTests(IQRows, OneNode):
+    """Requests and answers, on one node."""

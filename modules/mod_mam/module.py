@@ -61,6 +61,10 @@ class MAM(Module[MAMOptions]):
         self.messages: MessageLog = await self.host.server.open_message_log()
         self.store = SQLPrefsStore(self.db)
         self._prefs: dict[JID, Prefs | None] = {}
+        self._forgotten = 0
+        self._shared_prefs = self.share_cache(
+            lambda user: self.forget_prefs(JID.parse(user)), self._forget_all_prefs
+        )
         self._archivable = rules.archivable(
             markers=self.options.archive_chat_markers,
             groupchat=self.options.pm.archive_groupchats,
@@ -77,7 +81,11 @@ class MAM(Module[MAMOptions]):
     @on(OpenSession, Order.DEFAULT)
     def opening(self, event: OpenSession) -> Awaitable[Outcome] | None:
         """Has the user's preferences at hand before the first message."""
-        return None if event.session.bare in self._prefs else self._load(event.session.bare)
+        user = event.session.bare
+        return None if user in self._prefs else self._prepare(user)
+
+    async def _prepare(self, user: JID) -> None:
+        await self._load(user)
 
     @on(UserSendMessage, Order.STORE)
     def sent(self, event: UserSendMessage) -> Outcome | Awaitable[Outcome]:
@@ -139,11 +147,10 @@ class MAM(Module[MAMOptions]):
 
     async def _wanted(self, user: JID, remote: JID) -> bool:
         """What the user's preferences say of messages with somebody; False without a user."""
-        if user not in self._prefs:
-            if not await self.host.accounts.exists(user):
-                return False
-            await self._load(user)
-        prefs = self._prefs.get(user) or Prefs()
+        if user not in self._prefs and not await self.host.accounts.exists(user):
+            return False
+        known = self._prefs[user] if user in self._prefs else await self._load(user)
+        prefs = known or Prefs()
         wanted = prefs.wants(remote)
         if wanted is None:
             event = IsSubscribed(user, remote.bare)
@@ -151,15 +158,23 @@ class MAM(Module[MAMOptions]):
             wanted = event.subscription in ("from", "both", "to")
         return wanted
 
-    async def _load(self, user: JID) -> None:
+    async def _load(self, user: JID) -> Prefs | None:
+        forgotten = self._forgotten
         prefs = await self.store.get(user)
         if len(self._prefs) >= _KNOWN:
             self._prefs.clear()
-        self._prefs[user] = prefs
+        if forgotten == self._forgotten:  # else it may be as old as what was forgotten
+            self._prefs[user] = prefs
+        return prefs
 
     def forget_prefs(self, user: JID) -> None:
         """Reads a user's preferences again at their next message."""
+        self._forgotten += 1
         self._prefs.pop(user, None)
+
+    def _forget_all_prefs(self) -> None:
+        self._forgotten += 1
+        self._prefs.clear()
 
     @on(UnacknowledgedMessage, Order.EARLY)
     def lost(self, event: UnacknowledgedMessage) -> Outcome:
@@ -182,6 +197,7 @@ class MAM(Module[MAMOptions]):
     async def _remove(self, user: JID) -> None:
         await self.store.remove(user)
         self.forget_prefs(user)
+        self._shared_prefs.changed(str(user))
         await self._upkeep.purge(user, before=query.HIGHEST)
         self.removed.inc()
 
@@ -294,6 +310,7 @@ class MAM(Module[MAMOptions]):
         await self.store.put(iq.user, prefs)
         self.prefs_set.inc()
         self.forget_prefs(iq.user)
+        self._shared_prefs.changed(str(iq.user))
         return _prefs_xml(prefs)
 
 

@@ -11,7 +11,7 @@ from modules.mod_roster.contacts import Contacts, Rosters
 from modules.mod_roster.rules import NONE
 from modules.mod_roster.store import SCHEMA, Item, RosterStore
 from mongoosetw.config.options import option
-from mongoosetw.delivery import may_see
+from mongoosetw.delivery import hidden_from, hide_presence, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import OpenSession, SessionLike, StreamFeatures, UserSendPresence
 from mongoosetw.hooks.presence import UserAvailable
@@ -279,10 +279,11 @@ class Roster(Module[RosterOptions]):
         return STOP if contact == user else self._outbound(user, contact, stanza)
 
     async def _outbound(self, user: JID, contact: JID, stanza: Stanza) -> Outcome:
+        hidden = await hidden_from(self.host.sessions.available(user), contact)
         seen: list[SessionLike] = []
 
         def rule(contacts: Contacts, old: Item | None) -> Item:
-            seen[:] = self._visible(user, contact)
+            seen[:] = [s for s in self.host.sessions.available(user) if s not in hidden]
             item = old or Item(contact, listed=False)
             listed = item.listed or stanza.type in ("subscribe", "subscribed")
             return replace(item, state=rules.outbound(item.state, stanza.type)[0], listed=listed)
@@ -314,10 +315,11 @@ class Roster(Module[RosterOptions]):
             if stanza.type == "subscribe":
                 self._route(user, contact, "unsubscribed")  # §3.1.3
             return STOP
+        hidden = await hidden_from(self.host.sessions.available(user), contact)
         seen: list[SessionLike] = []
 
         def rule(contacts: Contacts, old: Item | None) -> Item:
-            seen[:] = self._visible(user, contact)
+            seen[:] = [s for s in self.host.sessions.available(user) if s not in hidden]
             item = old or Item(contact, listed=False)
             return replace(item, state=rules.inbound(item.state, stanza.type)[0])
 
@@ -350,21 +352,15 @@ class Roster(Module[RosterOptions]):
 
         return self.rosters.use(session.bare, show)
 
-    def _visible(self, user: JID, contact: JID) -> list[SessionLike]:
-        """The user's available resources, without those that hide from the contact."""
-        return [s for s in self.host.sessions.available(user) if may_see(s, (contact,))]
-
     def _show_presence(self, user: JID, contact: JID) -> None:
         """§3.1.5: the contact learns of the user's presence."""
-        for session in self._visible(user, contact):
-            if session.presence is not None:
-                self.host.route(session.presence.copy(from_=session.jid, to=contact))
+        for session in self.host.sessions.available(user):
+            show_presence(session, contact)
 
     def _hide(self, seen: list[SessionLike], contact: JID) -> None:
         """The contact loses sight of what it has seen."""
         for session in seen:
-            gone = Stanza.make("presence", from_=session.jid, to=contact, type="unavailable")
-            self.host.route(gone)
+            hide_presence(session, contact)
 
     def _route(self, user: JID, contact: JID, type: str) -> None:
         self.host.route(Stanza.make("presence", from_=user, to=contact, type=type))

@@ -11,6 +11,7 @@ to a newer session, so no two wait for one another.
 from collections.abc import Callable
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -34,15 +35,17 @@ class Gate:
 
     :ivar node: where the fence has been sent first.
     :ivar closed: it waits still.
+    :ivar opening: fire before what waits goes on.
     """
 
-    __slots__ = ("_size", "closed", "late", "node", "waiting")
+    __slots__ = ("_size", "closed", "late", "node", "opening", "waiting")
 
     def __init__(self, node: str, late: IDelayedCall) -> None:
         self.node = node
         self.late = late
         self.closed = True
         self.waiting: list[bytes] = []
+        self.opening: list[Deferred[None]] = []
         self._size = 0
 
     def put(self, payload: bytes) -> bool:
@@ -81,6 +84,13 @@ class Fences:
                 break
             del self._left[oldest]
 
+    def arrives(self, jid: JID) -> None:
+        """A session of this node has the address now: what was before does not matter.
+
+        Otherwise this node might wait for another one that waits for this one.
+        """
+        self._left.pop(jid, None)
+
     def begin(self, session: RemoteSession) -> None:
         """A session is written to for the first time: it gets a gate if one is needed."""
         session.begun = True
@@ -89,6 +99,23 @@ class Fences:
             session.gate = gate
         elif node not in ("", session.node) and since > self._clock.seconds() - MEMORY:
             session.gate = self._erect(session.jid, node)
+
+    def comes_home(self, session: RemoteSession) -> Deferred[None] | None:
+        """A session of this node is about to take the address of one of another node.
+
+        :returns: fires when nothing is under way to the other one any more, and what is for
+            either waits: the new one has to be registered at once. None: nothing is under way.
+        """
+        gate = session.gate
+        if gate is None or not gate.closed:
+            if not session.begun:
+                return None
+            gate = session.gate = self._erect(session.jid, session.node)
+            if gate is None:
+                return None
+        opening = Deferred[None]()
+        gate.opening.append(opening)
+        return opening
 
     def _erect(self, jid: JID, node: str) -> Gate | None:
         self._number += 1
@@ -107,6 +134,8 @@ class Fences:
         if gate.late.active():
             gate.late.cancel()
         gate.closed = False
+        for opening in gate.opening:
+            opening.callback(None)
         for payload in gate.waiting:
             self._handle(payload)
         gate.waiting.clear()

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet.defer import Deferred
+
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.fences import Fences
 from mongoosetw.cluster.sessions.pressure import Pressure
@@ -113,6 +115,18 @@ class Relay:
         """A session is no longer registered as one of its node."""
         if session.begun:
             self._fences.leaves(session)
+            session.begun, session.gate = False, None
+
+    def comes_home(self, older: SessionLike) -> Deferred[None] | None:
+        """A session is about to take the address of an older one, be that of another node or not.
+
+        :returns: what to wait for with it, so that stanzas stay in order.
+        """
+        return self._fences.comes_home(older) if isinstance(older, RemoteSession) else None
+
+    def arrives(self, session: SessionLike) -> None:
+        """A session of this node is registered."""
+        self._fences.arrives(session.jid)
 
     def stop(self) -> None:
         """The server stops: nobody waits any more."""
@@ -170,22 +184,40 @@ class Relay:
     # -- what comes in
 
     def _received(self, node: Node, payload: bytes) -> None:
-        self._handle(payload)
+        self._handle(payload, node.name)
 
-    def _handle(self, payload: bytes) -> None:
+    def _handle(self, payload: bytes, node: str = "") -> None:
         got = unpack(payload)
         if isinstance(got, Words):
             self._takes[got.op](got)
-        elif got.op is Op.ANSWER:
+            return
+        entry = got.stanza.log
+        if entry is not None and entry.origin == self._number:
+            entry.origin = None  # it has come back, or has only waited here
+        if got.op is Op.ANSWER:
             self._take_answer(got)
-        else:
-            self._take_stanza(got, payload)
+        elif got.stanza.kind != "presence" or not self._is_stale(got, node):
+            self._take_stanza(got)
+
+    def _is_stale(self, got: Envelope, node: str) -> bool:
+        """Whether it is presence of a client that is available at another node by now.
+
+        The node that it has left speaks for it, until it hears that there is a newer session, and
+        says goodbye then; what that has said may have been quicker.
+        """
+        sender = got.stanza.from_
+        if got.hops or not node or sender is None or got.stanza.type not in ("", "unavailable"):
+            return False
+        newer = self._find(sender)
+        if newer is None or not newer.available:
+            return False
+        return not isinstance(newer, RemoteSession) or newer.node != node
 
     def _find(self, jid: JID) -> SessionLike | None:
         host = self._server.hosts.get(jid.domain)
         return None if host is None else host.sessions.get(jid)
 
-    def _take_stanza(self, got: Envelope, payload: bytes) -> None:
+    def _take_stanza(self, got: Envelope) -> None:
         host = self._server.hosts.get(got.target.domain)
         if host is None:
             return  # its sessions are closed, and say so themselves
