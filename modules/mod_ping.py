@@ -48,9 +48,8 @@ class Ping(Module[PingOptions]):
     def start(self) -> None:
         """Watches the sessions that are there already, after a reload."""
         self._watched: dict[SessionLike, Timer | None] = {}
-        for session in self.host.sessions:
-            if session.local:
-                self._watch(session)
+        for session in self.host.sessions.local():
+            self._watch(session)
 
     def stop(self) -> None:
         """Forgets the sessions: answers that are still to come start no timer."""

@@ -87,9 +87,11 @@ class Presence(Module[NoOptions]):
     def _appear(self, session: SessionLike, stanza: Stanza) -> Awaitable[None] | None:
         priority = priority_of(stanza)
         initial = session.presence is None
+        differs = initial or session.priority != priority
         session.presence = stanza
         session.priority = priority
-        self.host.sessions.changed(session)
+        if differs:
+            self.host.sessions.changed(session)
 
         def tell(lists: SubscriptionLists) -> Awaitable[None] | None:
             self._broadcast(session, stanza, lists.from_them)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mongoosetw import __version__
 from mongoosetw.auth.backend import AccountExists, RegistrationRefused
 from mongoosetw.cluster.commands import ClusterCommands
+from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.config.errors import ConfigErrors
 from mongoosetw.control import Args, CommandError, Control, required
 from mongoosetw.control_domains import DomainCommands
@@ -168,13 +169,27 @@ class SessionCommands:
 
     def list_all(self, args: Args) -> list[dict[str, Any]]:
         """Describe the open sessions of an account, a domain or all; with ``own``, of this node."""
+        own = bool(args.get("own"))
         if args.get("jid"):
             found = self._of(args)
         else:
-            found = [session for host in _hosts(self._server, args) for session in host.sessions]
+            hosts = _hosts(self._server, args)
+            found = [session for host in hosts for session in host.sessions]
             found.sort(key=lambda session: str(session.jid))
-        own = bool(args.get("own"))
-        return [_describe(session) for session in found if session.local or not own]
+        return [self._describe(session) for session in found if session.local or not own]
+
+    def _describe(self, session: "SessionLike") -> dict[str, Any]:
+        described = {
+            "jid": str(session.jid),
+            "available": session.available,
+            "priority": session.priority,
+            "address": session.address,
+            "secure": session.secure,
+        }
+        if self._server.cluster is not None:
+            here = self._server.mesh.local.name
+            described["node"] = session.node if isinstance(session, RemoteSession) else here
+        return described
 
     def count(self, args: Args) -> dict[str, int]:
         """Return the number of open sessions by domain; with ``own``, of this node."""
@@ -201,16 +216,6 @@ class SessionCommands:
             return list(sessions.of(jid))
         session = sessions.get(jid)
         return [] if session is None else [session]
-
-
-def _describe(session: "SessionLike") -> dict[str, Any]:
-    return {
-        "jid": str(session.jid),
-        "available": session.available,
-        "priority": session.priority,
-        "address": session.address,
-        "secure": session.secure,
-    }
 
 
 class ServerCommands:

@@ -38,6 +38,8 @@ async def open_host(server: "Server", domain: str, host_type: str) -> Host:
     host = await prepare_host(server, domain, host_type)
     server.hosts[host.domain] = host
     server.router.add_host(host)
+    if server.cluster is not None:
+        server.cluster.attach(host)
     _renew_certificates(server)
     logger.info("domain_opened domain=%s host_type=%s", domain, host_type)
     return host
@@ -51,10 +53,11 @@ async def close_host(server: "Server", host: Host) -> None:
         for stream in list(listener.streams):
             if stream.host is host:
                 stream.close(StreamError(_GONE))
-    for session in host.sessions:
+    for session in host.sessions.local():
         # What is left has no stream: a module keeps it for a client that may come back.
-        if session.local:
-            session.close(_GONE)
+        session.close(_GONE)
+    if server.cluster is not None:
+        server.cluster.detach(host)
     await dismantle(host)
     _renew_certificates(server)
     logger.info("domain_closed domain=%s", host.domain)

@@ -88,6 +88,8 @@ class NodeService(Service):
         server.when_stopped = reactor.stop
         self._server = server
         await server.start()
+        if server.cluster is not None:
+            await server.cluster.directory.ready()
         self.open_ports(server)
         self._hide = show(server)
         control = server_control(server, reactor.callLater)

@@ -50,10 +50,13 @@ class Server:
         the same whichever node is asked.
     :ivar membership: of a cluster; None in tests.
     :ivar mesh: the links to the other nodes; without any where there are none.
-    :ivar cluster: the sessions of other nodes; None where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
     :ivar message_log: None until a module asks for it.
+    :ivar session_ids: the same for sessions; they keep above those of the other nodes that they
+        replace, so that one fast clock does not move the times of messages.
+    :ivar cluster: the sessions of the other nodes; None where there are none, or where they keep
+        theirs for themselves.
     :ivar draining: no more clients are taken: the node is about to go.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
@@ -86,13 +89,16 @@ class Server:
             else membership.mesh
         )
         self.ids = TimeIDs(self.mesh.local.number, now)
+        self.session_ids = TimeIDs(self.mesh.local.number, now)
         self.caches = Caches(self.mesh, clock)
         self.flusher = TurnFlusher(clock)
         self.hooks = HookBus()
         self.router = Router(self.hooks)
         self.hosts: dict[str, Host] = {}
         self.listeners: list[ClientListener] = []
-        self.cluster = None if isinstance(self.mesh, Alone) else Cluster(self)
+        self.cluster: Cluster | None = None
+        if not isinstance(self.mesh, Alone) and config.cluster.sessions == "shared":
+            self.cluster = Cluster(self)
         self.active: ClientStream | None = None
         self.when_stopped: Callable[[], None] = lambda: None
         self.draining = False
@@ -231,9 +237,8 @@ class Server:
             await listener.stop()
             await listener.close_streams()
         for host in self.hosts.values():
-            for session in host.sessions:
-                if session.local:  # those that wait for their client
-                    session.close("system-shutdown")
+            for session in host.sessions.local():  # those that wait for their client
+                session.close("system-shutdown")
             await host.settle()
         for host in self.hosts.values():
             await stop_modules(host)

@@ -1,17 +1,20 @@
 """The sessions of a host: who is connected, by full and by bare JID."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Protocol
 
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
 
+_by_age = attrgetter("sid")
+
 
 class SessionWatcher(Protocol):
     """Has the changes of the sessions of this node told, to tell them to other nodes."""
 
-    def opened(self, session: SessionLike) -> None:
-        """A session of this node was registered."""
+    def opened(self, session: SessionLike, older: SessionLike | None) -> None:
+        """A session of this node was registered, maybe in the place of another one."""
 
     def changed(self, session: SessionLike) -> None:
         """Its presence, priority or flags changed."""
@@ -24,42 +27,65 @@ class SessionRegistry:
     """Sessions by address, of this node and of others. One per host.
 
     :ivar watcher: told of the changes of this node's sessions.
-    :ivar local_count: how many sessions of this node there are.
     """
 
     def __init__(self) -> None:
         self._full: dict[JID, SessionLike] = {}
         self._bare: dict[JID, tuple[SessionLike, ...]] = {}
+        self._local: set[SessionLike] = set()
         self.get = self._full.get
         self.watcher: SessionWatcher | None = None
-        self.local_count = 0
 
-    def add(self, session: SessionLike) -> None:
-        """Registers a session under its full JID, which must be free."""
-        assert session.jid not in self._full
+    def add(self, session: SessionLike) -> SessionLike | None:
+        """Registers a session under its full JID.
+
+        One that has the address is not found there any more; if it is of this node it counts until
+        it is closed, which is up to the caller.
+
+        :returns: the session that had the address.
+        """
+        older = self._full.get(session.jid)
+        if older is not None:
+            self._lose(older)
         self._full[session.jid] = session
-        self.local_count += session.local
-        self._bare[session.bare] = (*self._bare.get(session.bare, ()), session)
-        if self.watcher is not None and session.local:
-            self.watcher.opened(session)
+        others = self._bare.get(session.bare, ())
+        if others and others[-1].sid > session.sid:
+            self._bare[session.bare] = tuple(sorted((*others, session), key=_by_age))
+        else:
+            self._bare[session.bare] = (*others, session)
+        if session.local:
+            self._local.add(session)
+            if self.watcher is not None:
+                self.watcher.opened(session, older)
+        return older
 
-    def remove(self, session: SessionLike) -> None:
-        """Forgets a session; harmless when another one has taken its place."""
+    def _lose(self, session: SessionLike) -> None:
+        """Whoever looks for the address of a session finds it no more."""
         if self._full.get(session.jid) is not session:
             return
         del self._full[session.jid]
-        self.local_count -= session.local
         others = tuple(s for s in self._bare[session.bare] if s is not session)
         if others:
             self._bare[session.bare] = others
         else:
             del self._bare[session.bare]
-        if self.watcher is not None and session.local:
+
+    def remove(self, session: SessionLike) -> bool:
+        """Forgets a session.
+
+        :returns: False if it was none of this node's, or not any more.
+        """
+        self._lose(session)
+        if session not in self._local:
+            return False
+        self._local.remove(session)
+        if self.watcher is not None:
             self.watcher.closed(session)
+        return True
 
     def changed(self, session: SessionLike) -> None:
         """Its presence, priority or flags are others than before."""
-        if self.watcher is not None and self._full.get(session.jid) is session:
+        if self.watcher is not None and session in self._local:
             self.watcher.changed(session)
 
     def of(self, bare: JID) -> tuple[SessionLike, ...]:
@@ -71,12 +97,21 @@ class SessionRegistry:
         return [s for s in self._bare.get(bare, ()) if s.available]
 
     def count(self) -> int:
-        """How many sessions there are."""
+        """How many sessions there are, on all nodes."""
         return len(self._full)
 
     def accounts(self) -> int:
-        """How many accounts have a session."""
+        """How many accounts have a session, on any node."""
         return len(self._bare)
+
+    @property
+    def local_count(self) -> int:
+        """How many sessions of this node there are."""
+        return len(self._local)
+
+    def local(self) -> Iterator[SessionLike]:
+        """The sessions of this node."""
+        return iter(list(self._local))
 
     def __iter__(self) -> Iterator[SessionLike]:
         return iter(list(self._full.values()))

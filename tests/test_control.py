@@ -130,6 +130,7 @@ class FakeServer:
         self.db = SimpleNamespace(dialect="sqlite")
         self.started_at = 0.0
         self.stopped = False
+        self.cluster = None
 
     async def reload(self) -> list[Change]:
         """Report two changes."""

@@ -61,7 +61,7 @@ class Lists:
 
     async def load_connected(self) -> None:
         """Reads what is in use of all who are connected: for a module that starts late."""
-        users = list({session.bare for session in self._host.sessions if session.local})
+        users = list({session.bare for session in self._host.sessions.local()})
         for start in range(0, len(users), _AT_ONCE):
             some = users[start : start + _AT_ONCE]
             await gatherResults([Deferred.fromCoroutine(self.guard(user)) for user in some])

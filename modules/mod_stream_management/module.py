@@ -101,7 +101,7 @@ class StreamManagement(Module[StreamManagementOptions]):
     def start(self) -> None:
         """Takes over the sessions that are there already, after a reload."""
         self.waiting_count.set(self._deadlines.__len__)
-        for session in self.host.sessions:
+        for session in self.host.sessions.local():
             ledger = _ledger(session)
             if ledger is not None:
                 self._adopt(ledger)
@@ -121,7 +121,7 @@ class StreamManagement(Module[StreamManagementOptions]):
 
     def stop(self) -> None:
         """Without the module nothing can be resumed: clients start anew."""
-        for session in self.host.sessions:
+        for session in self.host.sessions.local():
             ledger = _ledger(session)
             if ledger is not None and not self.restarting:
                 session.close("reset")

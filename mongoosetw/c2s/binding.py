@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # types only
 _BIND = (ns.BIND, "bind")
 _SESSION = (ns.SESSION, "session")
 _DEFAULT_MAX_SESSIONS = 100
+REPLACED: Final = ("conflict", "Replaced by new connection")
+"""RFC 6120 §7.7.2.2: what a session is told in whose place there is a newer one."""
 _GUEST: Final = frozenset({GUEST})
 # What nearly all clients write; anything else is read as a tree.
 _RESOURCE: Final = re.compile(
@@ -88,14 +90,28 @@ def _open(stream: "ClientStream", session: Session, stanza: Stanza) -> None:
 def register(host: "Host", session: Session) -> None:
     """Makes the session known; one with the same address has to go (§7.7.2.2 case 3)."""
     older = host.sessions.get(session.jid)
-    if older is not None:
-        older.close("conflict", "Replaced by new connection")
-        host.sessions.remove(older)
-    most = host.access.number("max_user_sessions", session.bare, _DEFAULT_MAX_SESSIONS)
+    if older is not None and older.local:
+        older.close(*REPLACED)
     others = host.sessions.of(session.bare)
-    if len(others) >= most:
-        others[0].close("conflict", "Replaced by new connection")
-    host.sessions.add(session)
+    if others and others[-1].sid > session.sid:
+        # The clock of another node is fast, or it was quicker while this session had to wait.
+        ids = host.server.session_ids
+        ids.stay_above(others[-1].sid)
+        session.sid = ids.next()
+    host.sessions.add(session)  # a node that has an older one closes it, when it is told
+    close_surplus(host, session.bare)
+
+
+def close_surplus(host: "Host", user: JID) -> None:
+    """Closes the oldest sessions of a user who has too many; each node closes its own."""
+    sessions = host.sessions.of(user)
+    if len(sessions) < 2:
+        return
+    most = max(1, host.access.number("max_user_sessions", user, _DEFAULT_MAX_SESSIONS))
+    if len(sessions) > most:
+        for session in sessions[: len(sessions) - int(most)]:
+            if session.local:
+                session.close(*REPLACED)
 
 
 def _wanted_address(user: JID, stanza: Stanza) -> JID:

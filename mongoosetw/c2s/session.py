@@ -77,7 +77,7 @@ class Session:
     def __init__(self, stream: "ClientStream", host: "Host", jid: JID) -> None:
         self.stream: ClientStream | None = stream
         self.host = host
-        self.sid = host.server.ids.next()
+        self.sid = host.server.session_ids.next()
         self.flags = _NO_FLAGS
         self.jid = jid
         self.bare = jid.bare
@@ -261,8 +261,7 @@ class Session:
 
     def end(self, reason: str) -> None:
         """The session is over: it goes out of the registry, and the modules are told."""
-        if self.host.sessions.get(self.jid) is self:
-            self.host.sessions.remove(self)
+        if self.host.sessions.remove(self):
             self.host.hooks.fire(SessionClosed(self, reason))
 
     def _head(self, kind: str) -> bytes:

@@ -367,7 +367,9 @@ class ClientStream:
     def bound(self, session: "Session") -> None:
         """A resource was bound, or a session is resumed; the negotiation is over."""
         session.stream = self
-        session.secure = self.secure
+        if session.secure != self.secure:
+            session.secure = self.secure
+            session.host.sessions.changed(session)
         session.address = self.address
         self.session = session
         self.state_ = State.BOUND

@@ -35,5 +35,14 @@ class Alone:
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Nothing will arrive."""
 
+    def left(self, peer: str) -> bool:
+        """There was nobody."""
+        return False
+
+    @property
+    def awaited(self) -> bool:
+        """There is nobody."""
+        return False
+
     def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
         """Nothing will change."""

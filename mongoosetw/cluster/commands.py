@@ -53,8 +53,11 @@ class ClusterCommands:
         if links is None:
             return {"nodes": [own]}
         name = own["node"]
+        cluster = self._server.cluster
+        known = [] if cluster is None else cluster.directory.describe()
         return {
             "nodes": [own],
+            "sessions": [{"known_by": name, **row} for row in known],
             "links": [{"node": name, **_renamed(link)} for link in links.describe()],
             "lately": [
                 {"when": e["when"], "seen_by": name, "peer": e["node"],

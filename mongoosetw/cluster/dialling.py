@@ -27,6 +27,7 @@ class Dialler:
     :ivar name: of the node.
     :ivar address: where it connects to, or last did.
     :ivar problem: why the last attempt failed.
+    :ivar tried: whether there was a link, or could not be one.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Dialler:
         """
         self.address = ""
         self.problem = "not tried yet"
+        self.tried = False
         self._mesh = mesh
         self.name = name
         self._connect = connect
@@ -59,6 +61,7 @@ class Dialler:
 
     def linked(self) -> None:
         """There is a link, whoever has connected."""
+        self.tried = True
         self._delay = _FIRST_DELAY
         self._cancel()
 
@@ -70,6 +73,7 @@ class Dialler:
         """An attempt got as far as the hello."""
         self.problem = reason
         if fault:
+            self.tried = True
             self._delay = self._delay_max
         if self._timer is None and self._connecting is None:
             self._again()
@@ -116,6 +120,7 @@ class Dialler:
         self._connecting = None
         if failure.check(CancelledError) or self._stopped:
             return
+        self.tried = True
         problem = str(failure.value)
         if problem != self.problem:
             self.problem = problem

@@ -86,6 +86,8 @@ class PBMesh:
         self._receivers: dict[str, Receiver] = {}
         self._watchers: list[tuple[Callable[[Node], None], Callable[[Node], None]]] = []
         self._unknown: set[str] = set()
+        self._left: set[str] = set()
+        self._expecting = True
         self._ticker: IDelayedCall | None = None
         self._tick_at = 0.0
         self.stopped = False
@@ -132,6 +134,15 @@ class PBMesh:
             raise ValueError(f"channel {channel} is taken, or its name is too long")
         self._receivers[channel] = receiver
 
+    def left(self, peer: str) -> bool:
+        """Whether a node, whose link is down, had said goodbye."""
+        return peer in self._left
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there may be nodes that nobody has tried to reach since the start."""
+        return self._expecting or any(not dialler.tried for dialler in self._diallers.values())
+
     def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
         """Has changes told: a link is up, before anything arrives on it; a link is down."""
         self._watchers.append((up, down))
@@ -143,6 +154,7 @@ class PBMesh:
 
         :param addresses: for each node's name where it listens, the best first.
         """
+        self._expecting = False
         for name in set(self._diallers) - set(addresses):
             self._diallers.pop(name).stop()
         for name, places in addresses.items():
@@ -288,6 +300,7 @@ class PBMesh:
     def _up(self, link: Link) -> None:
         node = link.node
         self._links[node.name] = link
+        self._left.discard(node.name)
         if node.name in self._diallers:
             self._diallers[node.name].linked()
         self.happenings.add("joined", node.name, f"number {node.number}, {link.connection.address}")
@@ -305,6 +318,7 @@ class PBMesh:
             return
         del self._links[node.name]
         if link.farewell is not None:
+            self._left.add(node.name)
             self.happenings.add("left", node.name, link.farewell)
             logger.info("node_left peer=%s reason=%s", node.name, link.farewell)
         else:

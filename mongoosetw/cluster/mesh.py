@@ -54,5 +54,12 @@ class Mesh(Protocol):
     def receive(self, channel: str, receiver: Receiver) -> None:
         """Names who takes what arrives on a channel; one receiver a channel."""
 
+    def left(self, peer: str) -> bool:
+        """Whether a node, whose link is down, had said goodbye."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there may be nodes that nobody has tried to reach since the start."""
+
     def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
         """Has changes told: a link is up, before anything arrives on it; a link is down."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mongoosetw.cluster.supervisor import SupervisorService
 
 logger = logging.getLogger(__name__)
+SHARED: Final = frozenset({"session list", "session count", "session kick"})
+"""Where all nodes know all sessions, any worker can do it; several would do it twice."""
 ROLLING: Final = frozenset({"cluster drain", "cluster leave", "cluster restart"})
 """Commands for one worker, if it is named, or all; the supervisor itself carries them out."""
 
@@ -39,7 +41,8 @@ class SupervisorControl(Control):
         if name in self._commands:
             return await super()._run(name, args)
         merged = MERGES.get(name)
-        if merged is None:
+        shared = self._supervisor.config.cluster.sessions == "shared"
+        if merged is None or (shared and name in SHARED):
             return await self._of_any(name, args)
         return merged(await self.of_all(name, {**args, "own": True}))
 

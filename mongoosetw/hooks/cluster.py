@@ -1,4 +1,4 @@
-"""Hooks of sessions that other nodes have."""
+"""Hooks of sessions that other nodes have, and of messages for them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,10 +10,15 @@ from mongoosetw.xmpp.stanza import Stanza
 
 @dataclass(slots=True)
 class SessionsFound(Hook):
-    """Available sessions of another node have become known.
+    """Available sessions of another node have become known, and some here have missed them.
 
-    :ivar missed: sessions of this node that are available, and of whose presence the other node did
-        not know when it told of its sessions': the two have not seen each other.
+    Their node did not know of the missed ones when it broadcast their presence; the same is found
+    out there the other way round. Fired on the host of the missed sessions only if there are any:
+    when a link comes up, for all that are available on the two nodes, and else when sessions on
+    both become available at the same time.
+
+    :ivar found: on the other node, of any domain.
+    :ivar missed: of this node and host.
     """
 
     found: list[SessionLike]
@@ -22,9 +27,11 @@ class SessionsFound(Hook):
 
 @dataclass(slots=True)
 class SessionsLost(Hook):
-    """Another node is gone, and its sessions with it.
+    """Sessions have gone with their node, whose link is down; they are not registered any more.
 
-    :ivar left: it said goodbye.
+    :ivar lost: of this host.
+    :ivar node: the name of the node.
+    :ivar left: whether it said that it would go.
     """
 
     lost: list[SessionLike]

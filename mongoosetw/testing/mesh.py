@@ -68,6 +68,7 @@ class End:
     :ivar node: at the other end.
     :ivar open: it is up, or about to come up.
     :ivar waiting: bytes that were sent and have not arrived.
+    :ivar leaving: the node has said goodbye.
     """
 
     other: "End"
@@ -77,6 +78,7 @@ class End:
         self.node = node
         self.open = True
         self.waiting = 0
+        self.leaving = False
         self.wire = wire
         self._batch: list[tuple[str, bytes]] = []
 
@@ -141,6 +143,7 @@ class MemoryMesh:
         self.opening: dict[str, End] = {}
         self._local = node
         self._receivers: dict[str, Receiver] = {}
+        self._left: set[str] = set()
         self._watchers: list[tuple[Callable[[Node], None], Callable[[Node], None]]] = []
 
     @property
@@ -174,6 +177,15 @@ class MemoryMesh:
         assert channel not in self._receivers, f"channel {channel} is taken"
         self._receivers[channel] = receiver
 
+    def left(self, peer: str) -> bool:
+        """Whether a node, whose link is down, had said goodbye."""
+        return peer in self._left
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a link is about to come up; nothing is known before of who there is."""
+        return bool(self.opening)
+
     def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
         """Has changes told: a link is up, before anything arrives on it; a link is down."""
         self._watchers.append((up, down))
@@ -187,6 +199,7 @@ class MemoryMesh:
         self.network.leave(self)
         for end in self.open_ends():
             end.flush()
+            end.leaving = True
             end.close()
 
     def open_ends(self) -> list[End]:
@@ -208,6 +221,7 @@ class MemoryMesh:
             self.ends[name].lose()
         del self.opening[name]
         self.ends[name] = end
+        self._left.discard(name)
         for up, _ in self._watchers:
             up(end.node)
 
@@ -218,6 +232,8 @@ class MemoryMesh:
             del self.opening[name]
         elif self.ends.get(name) is end:
             del self.ends[name]
+            if end.other.leaving:
+                self._left.add(name)
             for _, down in self._watchers:
                 down(end.node)
         self.network.look(self.local.name, name, self.network.reconnect_delay)

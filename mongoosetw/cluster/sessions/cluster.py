@@ -3,23 +3,39 @@
 from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.calls import Calls
+from mongoosetw.cluster.sessions.directory import Directory, Replicated
 from mongoosetw.cluster.sessions.relay import Relay
 
 if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
     from mongoosetw.server import Server
 
 
 class Cluster:
     """The other nodes, as far as stanzas and sessions are concerned.
 
+    :ivar directory: knows which sessions the other nodes have.
     :ivar relay: carries stanzas to the sessions of other nodes, and from there.
     :ivar calls: asks other nodes.
     """
 
     def __init__(self, server: "Server") -> None:
+        links = None if server.membership is None else server.membership.links
+        notes = () if links is None else (links.happenings.add,)
         self.relay = Relay(server)
+        self.directory: Directory = Replicated(server.mesh, server.clock, self.relay, *notes)
+        self.relay.start()  # it hears of a lost link when the sessions behind it are gone
         self.calls = Calls(server.mesh, server.clock)
+
+    def attach(self, host: "Host") -> None:
+        """A host is served from now on."""
+        self.directory.attach(host)
+
+    def detach(self, host: "Host") -> None:
+        """It is served no longer."""
+        self.directory.detach(host)
 
     def stop(self) -> None:
         """The server stops: nobody waits for other nodes any more."""
+        self.directory.stop()
         self.relay.stop()

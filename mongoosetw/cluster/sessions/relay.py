@@ -51,8 +51,11 @@ class Relay:
             Op.FENCE: self._take_fence,
             Op.FENCED: self._take_fenced,
         }
-        server.mesh.receive(CHANNEL, self._received)
-        server.mesh.watch(lambda node: None, self._down)
+
+    def start(self) -> None:
+        """Takes what other nodes send from now on."""
+        self._mesh.receive(CHANNEL, self._received)
+        self._mesh.watch(lambda node: None, self._down)
 
     # -- what goes out
 

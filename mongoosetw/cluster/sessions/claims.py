@@ -1,0 +1,80 @@
+"""Which of several sessions has an address: of all nodes' sessions with one full JID the newest.
+
+There is no vote. Every node registers the session with the greatest sid of those that it knows,
+and closes those of its own that are not it; what it has told to others of them is taken back when
+they are closed. Until then the lesser ones of other nodes are kept aside: one of them counts when
+the greater is gone and nobody has told its node.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mongoosetw.c2s.binding import REPLACED
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+
+class Claims:
+    """The sessions of other nodes, and which of them are registered.
+
+    :param leaves: told of each that is registered no longer.
+    """
+
+    def __init__(self, leaves: Callable[[RemoteSession], object]) -> None:
+        self._leaves = leaves
+        self._aside: dict[JID, list[RemoteSession]] = {}
+
+    def make(self, session: RemoteSession) -> None:
+        """A session of another node has become known."""
+        registry = session.host.sessions
+        current = registry.get(session.jid)
+        if current is not None and current.sid >= session.sid:
+            self._put_aside(session)  # its node closes it, when it learns of the newer one
+            return
+        older = registry.add(session)
+        if older is None:
+            return
+        if isinstance(older, RemoteSession):
+            self.replaced(older)
+        else:
+            older.close(*REPLACED)
+
+    def replaced(self, session: RemoteSession) -> None:
+        """A session of another node has lost its address to a newer one."""
+        self._leaves(session)
+        self._put_aside(session)
+
+    def _put_aside(self, session: RemoteSession) -> None:
+        self._aside.setdefault(session.jid, []).append(session)
+
+    def withdraw(self, session: RemoteSession) -> RemoteSession | None:
+        """A session of another node is gone.
+
+        :returns: the one that has its address now, if that was not known.
+        """
+        registry = session.host.sessions
+        if registry.get(session.jid) is session:
+            registry.remove(session)
+            self._leaves(session)
+            return self.freed(session.host, session.jid)
+        aside = self._aside.get(session.jid, [])
+        if session in aside:
+            aside.remove(session)
+            if not aside:
+                del self._aside[session.jid]
+        return None
+
+    def freed(self, host: "Host", jid: JID) -> RemoteSession | None:
+        """An address is free, maybe: the newest of those that were put aside gets it."""
+        if jid not in self._aside or host.sessions.get(jid) is not None:
+            return None
+        aside = self._aside[jid]
+        newest = max(aside, key=lambda session: session.sid)
+        aside.remove(newest)
+        if not aside:
+            del self._aside[jid]
+        host.sessions.add(newest)
+        return newest

@@ -1,0 +1,437 @@
+"""Which sessions there are on the other nodes: the back end ``replicated``, where all know all.
+
+Every session is written by the node that has it, and nobody else.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mongoosetw.c2s.binding import close_surplus
+from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.sessions.changes import (
+    NUMBERED,
+    BadFrame,
+    Closed,
+    Frame,
+    Kind,
+    Opened,
+    closed,
+    opened,
+    records,
+    unpack,
+)
+from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.copy import Copy
+from mongoosetw.cluster.sessions.feed import Feed
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.relay import Relay
+    from mongoosetw.host import Host
+
+CHANNEL: Final = "session"
+PACE: Final = 0.025
+"""Seconds between two portions."""
+PATIENCE: Final = 1.0
+"""Seconds until a node whose queue was full is told anew, or is asked anew."""
+ACKNOWLEDGE: Final = 64
+"""Changes that are taken before their node is told so, if there is nothing else to tell."""
+READY: Final = 5.0
+"""Seconds that a node waits for what the others have to tell before it takes clients."""
+
+logger = logging.getLogger(__name__)
+
+
+class Directory(Protocol):
+    """Which sessions there are on the other nodes; they are registered with their hosts."""
+
+    def attach(self, host: "Host") -> None:
+        """A host is served from now on."""
+
+    def detach(self, host: "Host") -> None:
+        """It is served no longer."""
+
+    def prepare(self, users: Iterable[JID]) -> "Deferred[None] | None":
+        """Makes sure that the sessions of accounts are known here.
+
+        :returns: None if they are.
+        """
+
+    def ready(self) -> "Deferred[None]":
+        """Fires when this node knows what it can know: it may take clients."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For each other node how many of its sessions are known here, and whether all are."""
+
+    def stop(self) -> None:
+        """The server stops."""
+
+
+class _Peer:
+    """A node whose link is up.
+
+    :ivar again_at: when it is to be told all anew, if there was no room for a change.
+    :ivar asked_at: when it was last asked to do so.
+    :ivar found: sessions that became available before it had seen all of this node's.
+    :ivar asked: domains that it serves only since a moment ago.
+    """
+
+    def __init__(self, node: Node, send: Callable[[bytes], bool]) -> None:
+        self.node = node
+        self.copy = Copy()
+        self.feed = Feed(send, lambda: self.copy.seen)
+        self.again_at = 0.0
+        self.asked_at = -PATIENCE
+        self.found: list[SessionLike] = []
+        self.asked: set[str] = set()
+
+
+class Replicated:
+    """All nodes know all sessions.
+
+    :param note: has what happened written down for the operator: what, which node, how.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        clock: IReactorTime,
+        relay: "Relay",
+        note: Callable[[str, str, str], None] = lambda what, node, how: None,
+    ) -> None:
+        self._mesh = mesh
+        self._clock = clock
+        self._relay = relay
+        self._note = note
+        self._hosts: dict[str, Host] = {}
+        self._peers: dict[str, _Peer] = {}
+        self._stopped = False
+        self._claims = Claims(relay.leaves)
+        self._available: set[SessionLike] = set()
+        self._pacing: IDelayedCall | None = None
+        mesh.receive(CHANNEL, self._received)
+        mesh.watch(self._up, self._down)
+
+    # -- Directory
+
+    def attach(self, host: "Host") -> None:
+        """A host is served from now on; the other nodes are asked who is there."""
+        self._hosts[host.domain] = host
+        host.sessions.watcher = self
+        for peer in self._peers.values():
+            peer.copy.awaited.add(host.domain)
+            if not peer.feed.ask(host.domain):
+                peer.copy.begun = False  # all is asked for anew, later
+
+    def detach(self, host: "Host") -> None:
+        """It is served no longer."""
+        del self._hosts[host.domain]
+        host.sessions.watcher = None
+        for peer in self._peers.values():
+            peer.copy.awaited.discard(host.domain)
+            known = peer.copy.sessions
+            for session in [s for s in known.values() if s.host is host]:
+                del known[session.sid]
+                self._claims.withdraw(session)
+
+    def prepare(self, users: Iterable[JID]) -> None:
+        """All are known always."""
+
+    def ready(self) -> "Deferred[None]":
+        """Fires when all nodes that could be reached have told their sessions."""
+        if self._is_ready():
+            return succeed(None)
+        return Deferred.fromCoroutine(self._wait(self._clock.seconds() + READY))
+
+    async def _wait(self, until: float) -> None:
+        while not self._is_ready() and self._clock.seconds() < until:
+            await _pause(self._clock, PACE)
+        for peer in self._peers.values():
+            if not peer.copy.complete:
+                logger.warning("sessions_incomplete peer=%s", peer.node.name)
+
+    def _is_ready(self) -> bool:
+        return not self._mesh.awaited and all(p.copy.complete for p in self._peers.values())
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For each other node how many of its sessions are known here, and whether all are."""
+        return [
+            {"node": name, "sessions": len(peer.copy.sessions), "complete": peer.copy.complete}
+            for name, peer in sorted(self._peers.items())
+        ]
+
+    def stop(self) -> None:
+        """The server stops: there is nothing more to tell but what happens now."""
+        self._stopped = True
+        if self._pacing is not None:
+            self._pacing.cancel()
+            self._pacing = None
+
+    # -- SessionWatcher: what this node tells
+
+    def opened(self, session: SessionLike, older: SessionLike | None) -> None:
+        """A session of this node was registered, maybe in the place of another node's."""
+        if isinstance(older, RemoteSession):
+            self._claims.replaced(older)
+        self.changed(session)
+
+    def changed(self, session: SessionLike) -> None:
+        """Its presence, priority or flags changed."""
+        appeared = session.available and session not in self._available
+        if appeared:
+            self._available.add(session)
+        elif not session.available:
+            self._disappear(session)
+        if self._peers:
+            self._tell(opened(session), session if appeared else None)
+
+    def closed(self, session: SessionLike) -> None:
+        """It is registered no longer."""
+        self._disappear(session)
+        if self._peers:
+            self._tell(closed(session))
+        self._follow(self._claims.freed(session.host, session.jid))
+
+    def _disappear(self, session: SessionLike) -> None:
+        if session in self._available:
+            self._available.remove(session)
+            for peer in self._peers.values():
+                peer.feed.forget(session)
+
+    def _tell(self, record: bytes, appeared: SessionLike | None = None) -> None:
+        for peer in self._peers.values():
+            self._tell_one(peer, record, appeared)
+
+    def _tell_one(
+        self,
+        peer: _Peer,
+        record: bytes,
+        appeared: SessionLike | None = None,
+        kind: Kind = Kind.CHANGES,
+    ) -> None:
+        peer.feed.tell(record, appeared, kind)
+        if peer.feed.behind and peer.again_at <= self._clock.seconds():
+            self._postpone(peer)
+
+    def _postpone(self, peer: _Peer) -> None:
+        logger.warning("sessions_not_told peer=%s reason=queue-full", peer.node.name)
+        peer.again_at = self._clock.seconds() + PATIENCE
+        self._pace()
+
+    # -- links
+
+    def _up(self, node: Node) -> None:
+        def send(frame: bytes) -> bool:
+            return self._mesh.send(node.name, CHANNEL, frame)
+
+        peer = self._peers[node.name] = _Peer(node, send)
+        self._begin(peer)
+
+    def _begin(self, peer: _Peer) -> None:
+        peer.feed.begin([s for host in self._hosts.values() for s in host.sessions.local()])
+        if peer.feed.behind:
+            self._postpone(peer)
+        peer.feed.pump()
+        self._pace()
+
+    def _pace(self) -> None:
+        if self._pacing is not None or self._stopped:
+            return
+        if any(peer.feed.busy for peer in self._peers.values()):
+            self._pacing = self._clock.callLater(PACE, self._step)
+
+    def _step(self) -> None:
+        self._pacing = None
+        for peer in self._peers.values():
+            if peer.feed.behind and peer.again_at <= self._clock.seconds():
+                self._begin(peer)
+            else:
+                peer.feed.pump()
+        self._pace()
+
+    def _down(self, node: Node) -> None:
+        peer = self._peers.pop(node.name, None)
+        if peer is None:
+            return
+        registered = [s for s in peer.copy.sessions.values() if _is_registered(s)]
+        followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
+        left = self._mesh.left(node.name)
+        if registered:
+            text = f"{len(registered)}, {'it left' if left else 'it was lost'}"
+            self._note("sessions lost", node.name, text)
+            logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
+        for host, lost in _by_host(registered).items():
+            host.hooks.fire(SessionsLost(lost, node.name, left))
+        for session in followers:
+            self._follow(session)
+
+    # -- what other nodes tell
+
+    def _received(self, node: Node, payload: bytes) -> None:
+        peer = self._peers.get(node.name)
+        if peer is None:
+            return
+        try:
+            frame = unpack(payload)
+            if self._accepts(peer, frame):
+                self._take(peer, frame)
+        except BadFrame as error:
+            logger.error("sessions_unreadable peer=%s reason=%s", node.name, error)
+            peer.copy.begun = False
+        if not peer.copy.begun:
+            self._ask_anew(peer)
+        elif peer.copy.seen - peer.feed.told >= ACKNOWLEDGE:
+            peer.feed.acknowledge()
+
+    def _accepts(self, peer: _Peer, frame: Frame) -> bool:
+        peer.feed.seen(frame.seen)
+        if (peer.found or peer.asked) and peer.feed.settled:
+            self._settled(peer)
+        if frame.kind is Kind.BEGIN:
+            peer.copy.begin(frame.number)
+            return False
+        return frame.kind not in NUMBERED or peer.copy.follows(frame.number)
+
+    def _settled(self, peer: _Peer) -> None:
+        """The node knows all sessions of this one: from now on nobody misses anybody."""
+        found, peer.found = peer.found, []
+        asked, peer.asked = peer.asked, set()
+        self._fire_found(found, self._available)
+        missed = [s for s in self._available if s.host.domain in asked]
+        self._fire_found(_available(peer), missed)
+
+    def _take(self, peer: _Peer, frame: Frame) -> None:
+        if frame.kind is Kind.ASK:
+            self._asked(peer, frame.body.decode(errors="replace"))
+        elif frame.kind is Kind.COMPLETE:
+            for session in peer.copy.end():
+                self._follow(self._claims.withdraw(session))
+            logger.info("sessions_known peer=%s number=%d", peer.node.name, len(peer.copy.sessions))
+            self._fire_found(_available(peer), self._available)
+        elif frame.kind is Kind.MISSED:
+            own = [s for record in records(frame.body) if (s := self._own(record))]
+            self._fire_found(_available(peer), own)
+        elif frame.kind is Kind.DOMAIN:
+            self._domain_told(peer, frame.body.decode(errors="replace"))
+        else:
+            appeared = [s for record in records(frame.body) if (s := self._apply(peer, record))]
+            self._appeared(peer, appeared)
+        if frame.kind in (Kind.PORTION, Kind.COMPLETE, Kind.DOMAIN):
+            peer.feed.acknowledge()
+
+    def _ask_anew(self, peer: _Peer) -> None:
+        now = self._clock.seconds()
+        if now - peer.asked_at >= PATIENCE and peer.feed.ask():
+            peer.asked_at = now
+            logger.warning("sessions_asked_anew peer=%s", peer.node.name)
+
+    def _asked(self, peer: _Peer, domain: str) -> None:
+        if not domain:
+            self._begin(peer)
+            return
+        host = self._hosts.get(domain)
+        peer.asked.add(domain)
+        peer.feed.begin_domain(domain, [] if host is None else list(host.sessions.local()))
+        peer.feed.pump()
+        self._pace()
+
+    def _domain_told(self, peer: _Peer, domain: str) -> None:
+        peer.copy.awaited.discard(domain)
+        found = [s for s in _available(peer) if s.host.domain == domain]
+        self._fire_found(found, self._available)
+
+    def _apply(self, peer: _Peer, record: Opened | Closed) -> SessionLike | None:
+        """Follows a change; returns the session if it has become available."""
+        known = peer.copy.find(record.sid)
+        if isinstance(record, Closed):
+            if known is not None:
+                del peer.copy.sessions[record.sid]
+                self._follow(self._claims.withdraw(known))
+            return None
+        if known is None:
+            return self._open(peer, record)
+        before = known.available
+        known.priority = record.priority
+        known.flags = record.flags
+        known.secure = record.secure
+        return known if known.available and not before else None
+
+    def _open(self, peer: _Peer, record: Opened) -> SessionLike | None:
+        host = self._hosts.get(record.domain)
+        if host is None:
+            return None
+        session = RemoteSession(
+            host,
+            self._relay,
+            peer.node.name,
+            record.sid,
+            JID(record.local, host.domain, record.resource),
+            record.priority,
+            record.flags,
+            record.secure,
+        )
+        peer.copy.sessions[record.sid] = session
+        self._claims.make(session)
+        close_surplus(host, session.bare)
+        return session if session.available else None
+
+    def _appeared(self, peer: _Peer, appeared: list[SessionLike]) -> None:
+        """Finds out who has missed sessions that have become available."""
+        if not peer.copy.complete or not appeared:
+            return  # at the end of the portions all of them are found
+        found = [s for s in appeared if s.host.domain not in peer.copy.awaited]
+        if peer.feed.settled:
+            self._fire_found(found, peer.feed.missed())
+        else:
+            peer.found += found
+
+    def _follow(self, session: RemoteSession | None) -> None:
+        """A session of another node has got its address after another one that was newer.
+
+        It and those of this node may have missed each other as long as it had not.
+        """
+        if session is None or not session.available or not _is_registered(session):
+            return
+        self._fire_found([session], self._available)
+        peer = self._peers.get(session.node)
+        if peer is not None:
+            self._tell_one(peer, opened(session), kind=Kind.MISSED)
+
+    def _own(self, record: Opened | Closed) -> SessionLike | None:
+        """The session of this node that a record names, if it is available."""
+        return next((s for s in self._available if s.sid == record.sid), None)
+
+    def _fire_found(self, found: list[SessionLike], missed: Iterable[SessionLike]) -> None:
+        found = [s for s in found if s.available and _is_registered(s)]
+        if not found:
+            return
+        for host, some in _by_host(missed).items():
+            host.hooks.fire(SessionsFound(found, some))
+
+
+def _available(peer: _Peer) -> list[SessionLike]:
+    return [s for s in peer.copy.sessions.values() if s.available]
+
+
+def _is_registered(session: SessionLike) -> bool:
+    return session.host.sessions.get(session.jid) is session
+
+
+def _by_host(sessions: Iterable[SessionLike]) -> "dict[Host, list[SessionLike]]":
+    found: dict[Host, list[SessionLike]] = {}
+    for session in sessions:
+        found.setdefault(session.host, []).append(session)
+    return found
+
+
+def _pause(clock: IReactorTime, seconds: float) -> "Deferred[None]":
+    paused = Deferred[None]()
+    clock.callLater(seconds, paused.callback, None)
+    return paused
