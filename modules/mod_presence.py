@@ -209,8 +209,8 @@ class Presence(Module[NoOptions]):
         """§4.5.2: nobody speaks for the clients of a lost node: each node tells its own clients."""
         lost = _by_user(event.lost)
         for host in self.host.server.hosts.values() if lost else ():
-            for session in host.sessions:
-                if session.local and session.available:
+            for session in host.sessions.local():
+                if session.available:
                     self._tell(session, partial(self._miss, session, lost))
 
     def _tell(self, session: SessionLike, use: UseLists) -> None:

@@ -58,8 +58,7 @@ def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
         return None
     if isinstance(pending, Deferred):
         return started(_open_later(pending, stream, session, stanza))
-    _open(stream, session, stanza)
-    return None
+    return _come_home(stream, session, stanza)
 
 
 async def _open_later(
@@ -70,7 +69,23 @@ async def _open_later(
     except (StanzaError, HookFailed) as error:
         _refuse(stream, stanza, error)
     else:
+        coming = _come_home(stream, session, stanza)
+        if coming is not None:
+            await coming
+
+
+def _come_home(
+    stream: "ClientStream", session: Session, stanza: Stanza
+) -> Deferred[None] | None:
+    """Opens the session when what is on its way to one of another node has arrived there."""
+    cluster = session.host.server.cluster
+    older = None if cluster is None else session.host.sessions.get(session.jid)
+    coming = None if cluster is None or older is None else cluster.relay.comes_home(older)
+    if coming is None:
         _open(stream, session, stanza)
+    else:
+        coming.addCallback(lambda _: _open(stream, session, stanza))
+    return coming
 
 
 def _refuse(stream: "ClientStream", stanza: Stanza, error: Exception) -> None:

@@ -80,6 +80,9 @@ class _Relay:
     def __init__(self) -> None:
         self.left: list[Any] = []
 
+    def arrives(self, session: Any) -> None:
+        """A session of this node has an address."""
+
     def leaves(self, session: Any) -> None:
         """A session is not registered any more."""
         self.left.append(session)

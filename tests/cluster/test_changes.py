@@ -41,7 +41,12 @@ def as_bytes(record: Opened | Closed) -> bytes:
 class ChangesTests(SynchronousTestCase):
     """What was packed is unpacked; what nobody packed is refused."""
 
-    @given(st.lists(_OPENED | st.builds(Closed, _SIDS), max_size=9), st.sampled_from(Kind), _SIDS, _SIDS)
+    @given(
+        st.lists(_OPENED | st.builds(Closed, _SIDS), max_size=9),
+        st.sampled_from(Kind),
+        _SIDS,
+        _SIDS,
+    )
     def test_round_trip(
         self, changes: list[Opened | Closed], kind: Kind, number: int, seen: int
     ) -> None:

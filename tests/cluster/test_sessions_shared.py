@@ -165,7 +165,7 @@ class AwaitedTests(MeshCase):
 
     def test_left(self) -> None:
         """A node that said goodbye is told from one that was lost."""
-        a, b, c = self.start(3)
+        a, b, _ = self.start(3)
         self.run_for(2)
         b.mesh.stop("it was shut down")
         self.network.crash("c")

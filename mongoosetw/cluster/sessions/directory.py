@@ -178,6 +178,7 @@ class Replicated:
 
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
+        self._relay.arrives(session)
         if isinstance(older, RemoteSession):
             self._claims.replaced(older)
         self.changed(session)
