@@ -32,7 +32,7 @@ def as_bytes(record: Opened | Closed) -> bytes:
     """The record of a session that is like this."""
     session: Any = SimpleNamespace(**record._asdict())
     if isinstance(record, Closed):
-        return closed(session)
+        return closed(session, replaced=record.replaced)
     session.jid = f"{record.local}@{record.domain}/{record.resource}"
     session.available = record.priority is not None
     return opened(session)
@@ -42,7 +42,7 @@ class ChangesTests(SynchronousTestCase):
     """What was packed is unpacked; what nobody packed is refused."""
 
     @given(
-        st.lists(_OPENED | st.builds(Closed, _SIDS), max_size=9),
+        st.lists(_OPENED | st.builds(Closed, _SIDS, st.booleans()), max_size=9),
         st.sampled_from(Kind),
         _SIDS,
         _SIDS,

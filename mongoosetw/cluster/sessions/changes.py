@@ -20,6 +20,7 @@ _CLOSED: Final = struct.Struct("!BQ")
 _OPENED: Final = struct.Struct("!BQBbHH")
 _OPEN: Final = 1
 _CLOSE: Final = 2
+_REPLACED: Final = 3
 _SECURE: Final = 1
 _AVAILABLE: Final = 2
 
@@ -81,9 +82,13 @@ class Opened(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session is over."""
+    """A session is over.
+
+    :ivar replaced: by one of another node, which has its address.
+    """
 
     sid: int
+    replaced: bool
 
 
 def pack(kind: Kind, number: int, seen: int, body: bytes = b"") -> bytes:
@@ -114,9 +119,9 @@ def opened(session: SessionLike) -> bytes:
     return b"".join((head, flags, jid))
 
 
-def closed(session: SessionLike) -> bytes:
+def closed(session: SessionLike, *, replaced: bool = False) -> bytes:
     """The record of the end of a session."""
-    return _CLOSED.pack(_CLOSE, session.sid)
+    return _CLOSED.pack(_REPLACED if replaced else _CLOSE, session.sid)
 
 
 def records(body: bytes) -> list[Opened | Closed]:
@@ -128,8 +133,9 @@ def records(body: bytes) -> list[Opened | Closed]:
     position, end = 0, len(body)
     try:
         while position < end:
-            if body[position] == _CLOSE:
-                found.append(Closed(_CLOSED.unpack_from(body, position)[1]))
+            if body[position] in (_CLOSE, _REPLACED):
+                op, sid = _CLOSED.unpack_from(body, position)
+                found.append(Closed(sid, op == _REPLACED))
                 position += _CLOSED.size
             else:
                 position = _read_opened(body, position, found)

@@ -25,6 +25,7 @@ class Claims:
 
     def __init__(self, leaves: Callable[[RemoteSession], object]) -> None:
         self._leaves = leaves
+        self._ending: set[RemoteSession] = set()
         self._aside: dict[JID, list[RemoteSession]] = {}
 
     def make(self, session: RemoteSession) -> None:
@@ -48,7 +49,23 @@ class Claims:
         self._put_aside(session)
 
     def _put_aside(self, session: RemoteSession) -> None:
+        if session in self._ending:
+            self._ending.remove(session)
+            return
         self._aside.setdefault(session.jid, []).append(session)
+
+    def end_soon(self, session: RemoteSession) -> bool:
+        """A session has ended because there is a newer one, which is not known here yet.
+
+        Until it is, the address is not free: what is sent there is passed on.
+
+        :returns: False if the newer one is known.
+        """
+        if session.host.sessions.get(session.jid) is not session:
+            return False
+        session.priority = None
+        self._ending.add(session)
+        return True
 
     def withdraw(self, session: RemoteSession) -> RemoteSession | None:
         """A session of another node is gone.
@@ -56,6 +73,7 @@ class Claims:
         :returns: the one that has its address now, if that was not known.
         """
         registry = session.host.sessions
+        self._ending.discard(session)
         if registry.get(session.jid) is session:
             registry.remove(session)
             self._leaves(session)

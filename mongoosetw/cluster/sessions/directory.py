@@ -116,6 +116,7 @@ class Replicated:
         self._claims = Claims(relay.leaves)
         self._available: set[SessionLike] = set()
         self._pacing: IDelayedCall | None = None
+        self._ending: dict[RemoteSession, IDelayedCall] = {}
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
 
@@ -173,14 +174,17 @@ class Replicated:
         if self._pacing is not None:
             self._pacing.cancel()
             self._pacing = None
+        for late in self._ending.values():
+            late.cancel()
+        self._ending.clear()
 
     # -- SessionWatcher: what this node tells
 
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
-        self._relay.arrives(session)
         if isinstance(older, RemoteSession):
             self._claims.replaced(older)
+        self._relay.arrives(session)
         self.changed(session)
 
     def changed(self, session: SessionLike) -> None:
@@ -197,7 +201,8 @@ class Replicated:
         """It is registered no longer."""
         self._disappear(session)
         if self._peers:
-            self._tell(closed(session))
+            replaced = session.host.sessions.get(session.jid) is not None
+            self._tell(closed(session, replaced=replaced))
         self._follow(self._claims.freed(session.host, session.jid))
 
     def _disappear(self, session: SessionLike) -> None:
@@ -354,7 +359,11 @@ class Replicated:
         if isinstance(record, Closed):
             if known is not None:
                 del peer.copy.sessions[record.sid]
-                self._follow(self._claims.withdraw(known))
+                if record.replaced and self._claims.end_soon(known):
+                    late = self._clock.callLater(PATIENCE, self._end, known)
+                    self._ending[known] = late
+                else:
+                    self._follow(self._claims.withdraw(known))
             return None
         if known is None:
             return self._open(peer, record)
@@ -363,6 +372,11 @@ class Replicated:
         known.flags = record.flags
         known.secure = record.secure
         return known if known.available and not before else None
+
+    def _end(self, session: RemoteSession) -> None:
+        """The newer session that a node has told of has not become known."""
+        del self._ending[session]
+        self._follow(self._claims.withdraw(session))
 
     def _open(self, peer: _Peer, record: Opened) -> SessionLike | None:
         host = self._hosts.get(record.domain)

@@ -123,7 +123,3 @@ class RemoteSession:
     def hide(self, to: JID) -> None:
         """Has it vanish from somebody; see :func:`mongoosetw.delivery.hide_presence`."""
         self._relay.hide(self, to)
-
-    def leave(self) -> None:
-        """It has lost its address: it has ended, or there is a newer one."""
-        self._relay.leaves(self)
