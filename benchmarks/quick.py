@@ -21,7 +21,13 @@ from benchmarks.compare import BUILD, terminated
 from benchmarks.generator import Generator, LoadFailed, Report
 from benchmarks.report import number
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import MongooseTW, MongooseTWPostgreSQL, Server, ServerFailed
+from benchmarks.servers import (
+    MongooseTW,
+    MongooseTWPostgreSQL,
+    MongooseTWWorkers,
+    Server,
+    ServerFailed,
+)
 
 _SHOWN = ("logins_per_s", "logins_per_cpu_s", "deliveries_per_s", "deliveries_per_cpu_s",
           "queries_per_s", "queries_per_cpu_s", "lat_p50_ms", "lat_p99_ms", "ack_p99_ms",
@@ -81,12 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scenario", nargs="?", default="chat-sat", choices=SCENARIOS)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--postgresql", action="store_true", help="instead of SQLite")
+    parser.add_argument("--workers", action="store_true", help="two nodes instead of one")
     parser.add_argument("--profile", type=Path, metavar="FILE.svg")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, terminated)
     machine.raise_file_limit()
     scenario = SCENARIOS[options.scenario]
-    kind = MongooseTWPostgreSQL if options.postgresql else MongooseTW
+    kind: type[MongooseTW] = MongooseTWPostgreSQL if options.postgresql else MongooseTW
+    kind = MongooseTWWorkers if options.workers else kind
     try:
         machine.require([*generator.PACKAGES, *kind.packages])
         report = run(kind, scenario, options.seconds, options.profile)

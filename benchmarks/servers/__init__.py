@@ -2,16 +2,23 @@
 
 from benchmarks.servers.base import Server, ServerFailed
 from benchmarks.servers.ejabberd import Ejabberd, EjabberdSQLite
-from benchmarks.servers.mongoosetw import MongooseTW, MongooseTWPostgreSQL
+from benchmarks.servers.mongoosetw import MongooseTW, MongooseTWPostgreSQL, MongooseTWWorkers
 from benchmarks.servers.prosody import Prosody, ProsodyAsPackaged, ProsodySQLite
 
 SERVERS: dict[str, type[Server]] = {
     kind.name: kind
     for kind in (
-        MongooseTW, MongooseTWPostgreSQL,
+        MongooseTW, MongooseTWWorkers, MongooseTWPostgreSQL,
         Prosody, ProsodyAsPackaged, ProsodySQLite,
         Ejabberd, EjabberdSQLite,
     )
 }  # fmt: skip
 
-__all__ = ["SERVERS", "MongooseTW", "MongooseTWPostgreSQL", "Server", "ServerFailed"]
+__all__ = [
+    "SERVERS",
+    "MongooseTW",
+    "MongooseTWPostgreSQL",
+    "MongooseTWWorkers",
+    "Server",
+    "ServerFailed",
+]

@@ -25,6 +25,7 @@ class MongooseTW(Server):
     name = "mongoosetw"
     title = "mongoosetw"
     template = "mongoosetw.toml"
+    workers: ClassVar[int] = 1
 
     @staticmethod
     def has_archive() -> bool:
@@ -53,12 +54,22 @@ class MongooseTW(Server):
     def settings(self) -> dict[str, str]:
         """The modules that depend on what is measured."""
         further = _STREAM_MANAGEMENT if self.has_stream_management() else ""
-        return {"further": further + (_ARCHIVE if self.archive else "")}
+        further += _ARCHIVE if self.archive else ""
+        return {"further": further, "workers": str(self.workers)}
 
     def command(self, config: Path) -> list[str]:
         """Twisted's daemon runner in the foreground, from the environment that runs this."""
         twistd = Path(sys.executable).with_name("twistd")
         return [str(twistd), "-n", "--pidfile=", "mongoose", "--config", str(config)]
+
+
+class MongooseTWWorkers(MongooseTW):
+    """mongoosetw on two cores: a client is on one node or the other as it happens."""
+
+    name = "mongoosetw-workers"
+    title = "mongoosetw, 2 workers"
+    groups = ()
+    workers = 2
 
 
 class MongooseTWPostgreSQL(MongooseTW):
@@ -84,7 +95,8 @@ class MongooseTWPostgreSQL(MongooseTW):
     def settings(self) -> dict[str, str]:
         """The modules, and the database."""
         lines = self._database.configuration.replace('"postgres"', '"bench"')
-        return {"further": super().settings()["further"] + lines}
+        settings = super().settings()
+        return {**settings, "further": settings["further"] + lines}
 
     @property
     def beside(self) -> int:

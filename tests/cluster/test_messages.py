@@ -1,0 +1,291 @@
+"""Messages between nodes: on disk, accounted for on one node, delivered whatever is lost."""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import func, select
+
+from mongoosetw.messagelog.tables import messages, pending
+from mongoosetw.testing.client import Client
+from mongoosetw.testing.cluster import ClusterTestCase
+from mongoosetw.xmpp import ns
+
+ID = (ns.STANZA_ID, "stanza-id")
+
+
+def bodies(client: Client) -> list[str | None]:
+    """The texts of the messages that a client has got and not yet taken."""
+    got = [stanza.body for stanza in client.received if stanza.kind == "message"]
+    client.events.clear()
+    return got
+
+
+def ids(client: Client) -> list[str | None]:
+    """The stanza ids of the messages that a client has got; they stay."""
+    found = [stanza.child(*ID) for stanza in client.received if stanza.kind == "message"]
+    return [None if element is None else element.getAttribute("id") for element in found]
+
+
+class MessagesTestCase(ClusterTestCase):
+    """Romeo is on node a, Juliet on node b."""
+
+    nodes = ("a", "b", "c")
+    modules: ClassVar[dict[str, dict[str, Any]]] = {
+        "mod_roster": {},
+        "mod_presence": {},
+        "mod_offline": {},
+        "mod_stream_management": {"resume_timeout": 60},
+    }
+
+    def setUp(self) -> None:
+        """Connects them."""
+        super().setUp()
+        self.romeo = self.connect("romeo@localhost/phone", node="a")
+        self.romeo.enable_sm()
+
+    def juliet(self, node: str = "b", resource: str = "balcony", *, sm: bool = True) -> Client:
+        """A device of Juliet's, which takes messages."""
+        client = self.connect(f"juliet@localhost/{resource}", node=node)
+        if sm:
+            client.enable_sm(resume=False)
+        client.send("<presence/>")
+        self.settle()
+        client.received  # noqa: B018 - counts them
+        client.events.clear()
+        return client
+
+    def say(self, text: str, to: str = "juliet@localhost") -> None:
+        """Romeo says something to Juliet."""
+        self.romeo.send(f"<message to='{to}' type='chat'><body>{text}</body></message>")
+        self.settle()
+
+    def rows(self, table: Any, node: str = "a") -> int:
+        """How many rows a table has."""
+        db = self.servers[node].db
+        return int(self.await_(_count(db, table)))
+
+
+async def _count(db: Any, table: Any) -> int:
+    statement = select(func.count()).select_from(table)
+    return int(await db.read("count", lambda c: c.execute(statement).scalar_one()))
+
+
+class HeldTests(MessagesTestCase):
+    """What is on its way to a client of another node."""
+
+    def test_arrived(self) -> None:
+        """When the client has acknowledged, nothing is left that could be delivered again."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.assertEqual(self.rows(messages), 1)
+        juliet.ack()
+        self.run_for(30)
+        self.assertEqual((self.rows(pending), self.rows(messages)), (0, 0))
+        juliet.lose()
+        self.run_for(5)
+        self.assertEqual(bodies(self.juliet("c")), [])
+
+    def test_arrived_late(self) -> None:
+        """An acknowledgement that takes long leaves nothing either."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.run_for(10)
+        self.assertEqual(self.rows(pending), 1)
+        juliet.ack()
+        self.run_for(30)
+        self.assertEqual((self.rows(pending), self.rows(messages)), (0, 0))
+
+    def test_client_lost(self) -> None:
+        """What a client has not acknowledged waits for the next, on whatever node."""
+        for node in ("a", "b", "c"):
+            juliet = self.juliet()
+            self.say(node)
+            before = ids(juliet)
+            juliet.lose()
+            self.run_for(1)
+            again = self.juliet(node, "again")
+            self.assertEqual(ids(again), before)
+            self.assertEqual(bodies(again), [node])
+            again.ack()
+            again.lose()
+            self.run_for(3)
+
+    def test_goes_to_another_device(self) -> None:
+        """What a client has not acknowledged goes to a device that is there, on any node."""
+        juliet, other = self.juliet(), self.juliet("c", "other")
+        self.say("hello", "juliet@localhost/balcony")
+        self.assertEqual((bodies(juliet), bodies(other)), (["hello"], []))
+        juliet.lose()
+        self.run_for(1)
+        self.assertEqual(bodies(other), ["hello"])
+
+    def test_sender_without_acknowledgements(self) -> None:
+        """A recipient that acknowledges is enough."""
+        self.romeo = self.connect("romeo@localhost/old", node="a")
+        juliet = self.juliet()
+        self.say("hello")
+        juliet.lose()
+        self.run_for(1)
+        self.assertEqual(bodies(self.juliet("c")), ["hello"])
+
+    def test_recipient_without_acknowledgements(self) -> None:
+        """A message counts as delivered when it was written, and nothing is left."""
+        juliet = self.juliet(sm=False)
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.run_for(30)
+        self.assertEqual((self.rows(pending), self.rows(messages)), (0, 0))
+
+
+class LostNodeTests(MessagesTestCase):
+    """Nodes that are killed."""
+
+    def test_recipients_node(self) -> None:
+        """What was on its way to a client of a lost node waits for it."""
+        self.juliet()
+        self.say("one")
+        self.run_for(5)
+        self.say("two")
+        self.kill("b")
+        self.run_for(1)
+        self.assertEqual(bodies(self.juliet("c")), ["one", "two"])
+
+    def test_recipients_node_and_another_device(self) -> None:
+        """What was on its way to a client of a lost node goes to a device that is there."""
+        self.juliet()
+        other = self.juliet("c", "other")
+        self.say("hello", "juliet@localhost/balcony")
+        self.kill("b", power=True)
+        self.run_for(20)
+        self.assertEqual(bodies(other), ["hello"])
+
+    def test_in_flight(self) -> None:
+        """A message that has left and not arrived when the node is lost is not lost."""
+        self.juliet()
+        self.freeze("b")
+        self.say("hello")
+        self.kill("b")
+        self.run_for(1)
+        self.assertEqual(bodies(self.juliet("c")), ["hello"])
+
+    def test_senders_node(self) -> None:
+        """What a lost node had on its way is taken over: nobody else knows of it."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.kill("a")
+        self.run_for(10)
+        juliet.lose()
+        self.run_for(1)
+        self.assertEqual(bodies(self.juliet("c")), ["hello"])
+
+    def test_senders_node_and_acknowledged(self) -> None:
+        """What has arrived meanwhile is not delivered again."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.kill("a")
+        self.settle()
+        juliet.ack()
+        self.run_for(10)
+        self.assertEqual(self.rows(pending, "b"), 0)
+
+    def test_both_nodes(self) -> None:
+        """Nothing is lost with both the sender's and the recipient's node."""
+        self.juliet()
+        self.say("hello")
+        self.kill("a")
+        self.kill("b")
+        self.run_for(10)
+        self.assertEqual(bodies(self.juliet("c")), ["hello"])
+
+    def test_all_nodes(self) -> None:
+        """Nor with all of them, if fewer are started again."""
+        self.juliet()
+        self.say("hello")
+        for node in ("a", "b", "c"):
+            self.kill(node)
+        self.start("c")
+        self.run_for(40)
+        self.assertEqual(bodies(self.juliet("c")), ["hello"])
+
+    def test_taken_over_for_somebody_who_is_there(self) -> None:
+        """What a lost node has left is delivered to a client that has been there all the time."""
+        self.juliet("a", "phone")
+        other = self.juliet("c", "other")
+        self.say("hello", "juliet@localhost/phone")
+        self.kill("a")
+        self.run_for(10)
+        self.assertEqual(bodies(other), ["hello"])
+
+
+class SplitTests(MessagesTestCase):
+    """Nodes that have lost one another, and live."""
+
+    peer_timeout = 4.0
+
+    def test_message_while_split(self) -> None:
+        """A message that waits since the nodes cannot reach one another comes when they can."""
+        juliet = self.juliet()
+        for other in ("a", "c"):
+            self.cut("b", other)
+        self.run_for(10)
+        self.say("hello")
+        self.assertEqual(bodies(juliet), [])
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])
+
+    def test_lost_on_the_way(self) -> None:
+        """A message that was lost with the link comes with the next one."""
+        juliet = self.juliet()
+        for other in ("a", "c"):
+            self.cut("b", other)
+        self.say("hello")
+        self.run_for(10)
+        self.assertEqual(bodies(juliet), [])
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])
+
+    def test_acknowledged_while_split(self) -> None:
+        """What was acknowledged while nobody could be told is not delivered again."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        for other in ("a", "c"):
+            self.cut("b", other)
+        self.run_for(10)
+        juliet.ack()
+        self.run_for(10)
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), [])
+        juliet.lose()
+        self.run_for(2)
+        self.assertEqual(bodies(self.juliet("c")), [])
+
+
+class RaceTests(MessagesTestCase):
+    """A client that comes while a message is being stored."""
+
+    latency = (0.2, 0.3)
+
+    def test_login_meanwhile(self) -> None:
+        """Whatever the instant, the message is delivered, and once."""
+        self.register("juliet@localhost")
+        for start in range(12):
+            text = str(start)
+            self.romeo.send(
+                f"<message to='juliet@localhost' type='chat'><body>{text}</body></message>"
+            )
+            juliet = self.juliet("b", f"d{start}")
+            self.run_for(0.05 * start)
+            second = f"{text} again"
+            self.say(second)
+            self.run_for(3)
+            self.assertEqual(bodies(juliet), [text, second], text)
+            juliet.ack()
+            self.run_for(1)
+            juliet.lose()
+            self.run_for(3)
