@@ -19,7 +19,7 @@ from mongoosetw.hooks.c2s import (
     UserReceiveMessage,
     UserSendMessage,
 )
-from mongoosetw.hooks.cluster import MessageLeaves, SessionsFound
+from mongoosetw.hooks.cluster import MessageLeaves, SessionTakesMessages
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
 from mongoosetw.hooks.routing import (
     ArchivePageSent,
@@ -240,13 +240,11 @@ class Offline(Module[OfflineOptions]):
             catching[0].give_up()
             self.later(0, self.offer, event.session.bare)
 
-    @on(SessionsFound)
-    def found(self, event: SessionsFound) -> None:
+    @on(SessionTakesMessages)
+    def found(self, event: SessionTakesMessages) -> None:
         """Who is ready on another node may have missed what has just begun to wait here."""
-        for session in event.found:
-            if (session.priority or 0) >= 0:
-                self._counts.pop(session.bare, None)
-                self.messages.found(session)
+        self._counts.pop(event.session.bare, None)
+        self.messages.found(event.session)
 
     @on(MessagesWait)
     def waiting(self, event: MessagesWait) -> None:

@@ -26,6 +26,13 @@ class SessionsFound(Hook):
 
 
 @dataclass(slots=True)
+class SessionTakesMessages(Hook):
+    """A session of another node has become available with a priority that is not negative."""
+
+    session: SessionLike
+
+
+@dataclass(slots=True)
 class SessionsLost(Hook):
     """Sessions have gone with their node, whose link is down; they are not registered any more.
 

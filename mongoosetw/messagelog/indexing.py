@@ -98,9 +98,10 @@ def index(connection: Connection, nodes: list[int]) -> None:
             arrive(connection, node, INDEXED, through)
 
 
-def recover(connection: Connection, node: int) -> None:
+def recover(connection: Connection, node: int, through: int) -> None:
     """What a node had on its way to sessions when it ended waits for its recipients again."""
     _execute(connection, _RECOVER, node=node, after=position(connection, node, SETTLED))
+    arrive(connection, node, SETTLED, through or 1)  # so that it is known that there is this node
     index(connection, [node])
 
 

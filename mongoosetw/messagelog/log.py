@@ -98,18 +98,19 @@ class MessageLog:
         """Reads what an earlier process has left, and makes pending what it had on its way."""
         self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
         self._ids.stay_above(last)
-        await self.recover(self._ids.node)
+        await self.recover(self._ids.node, last)
         self._may_wait |= await self._db.read("message_log_owners", reading.owners_waiting)
         self.held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
         self._nodes.start()
 
-    async def recover(self, node: int) -> None:
+    async def recover(self, node: int, through: int = 0) -> None:
         """What a node that has ended had on its way to sessions waits for the recipients again.
 
         :param node: the number of a node that does not run any more, or not yet again.
+        :param through: up to here all that it will ever have logged is accounted for then.
         """
-        await self._db.run("message_log_recover", lambda c: indexing.recover(c, node))
+        await self._db.run("message_log_recover", lambda c: indexing.recover(c, node, through))
 
     async def numbers(self) -> list[int]:
         """The numbers of all nodes that have ever noted how far they were."""

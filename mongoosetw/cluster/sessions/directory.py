@@ -29,7 +29,7 @@ from mongoosetw.cluster.sessions.copy import Copy
 from mongoosetw.cluster.sessions.feed import Feed
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
-from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
+from mongoosetw.hooks.cluster import SessionsFound, SessionsLost, SessionTakesMessages
 from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
@@ -367,11 +367,13 @@ class Replicated:
             return None
         if known is None:
             return self._open(peer, record)
-        before = known.available
+        available, takes = known.available, _takes_messages(known)
         known.priority = record.priority
         known.flags = record.flags
         known.secure = record.secure
-        return known if known.available and not before else None
+        if not takes:
+            self._welcome(known)
+        return known if known.available and not available else None
 
     def _end(self, session: RemoteSession) -> None:
         """The newer session that a node has told of has not become known."""
@@ -395,7 +397,13 @@ class Replicated:
         peer.copy.sessions[record.sid] = session
         self._claims.make(session)
         close_surplus(host, session.bare)
+        self._welcome(session)
         return session if session.available else None
+
+    def _welcome(self, session: RemoteSession) -> None:
+        """There may be messages for it, if it takes any now."""
+        if _takes_messages(session) and _is_registered(session):
+            session.host.hooks.fire(SessionTakesMessages(session))
 
     def _appeared(self, peer: _Peer, appeared: list[SessionLike]) -> None:
         """Finds out who has missed sessions that have become available."""
@@ -414,6 +422,7 @@ class Replicated:
         """
         if session is None or not session.available or not _is_registered(session):
             return
+        self._welcome(session)
         self._fire_found([session], self._available)
         peer = self._peers.get(session.node)
         if peer is not None:
@@ -433,6 +442,10 @@ class Replicated:
 
 def _available(peer: _Peer) -> list[SessionLike]:
     return [s for s in peer.copy.sessions.values() if s.available]
+
+
+def _takes_messages(session: SessionLike) -> bool:
+    return session.priority is not None and session.priority >= 0
 
 
 def _is_registered(session: SessionLike) -> bool:
