@@ -32,7 +32,7 @@ class SessionRegistry:
     def __init__(self) -> None:
         self._full: dict[JID, SessionLike] = {}
         self._bare: dict[JID, tuple[SessionLike, ...]] = {}
-        self._local: set[SessionLike] = set()
+        self._local: dict[SessionLike, None] = {}
         self.get = self._full.get
         self.watcher: SessionWatcher | None = None
 
@@ -54,7 +54,7 @@ class SessionRegistry:
         else:
             self._bare[session.bare] = (*others, session)
         if session.local:
-            self._local.add(session)
+            self._local[session] = None
             if self.watcher is not None:
                 self.watcher.opened(session, older)
         return older
@@ -78,7 +78,7 @@ class SessionRegistry:
         self._lose(session)
         if session not in self._local:
             return False
-        self._local.remove(session)
+        del self._local[session]
         if self.watcher is not None:
             self.watcher.closed(session)
         return True

@@ -72,7 +72,7 @@ class ClientProtocol(protocol.Protocol):
             stream.close(StreamError("resource-constraint", "too many connections"))
             return
         self.stream = stream
-        self.factory.streams.add(stream)
+        self.factory.streams[stream] = None
         self.transport.registerProducer(_Congestion(stream), True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -124,7 +124,7 @@ class ClientListener(protocol.Factory):
         self.certificates: dict[str, float] = {}
         self._context: SSL.Context | None = None
         self._bindings: dict[SSL.Context, bytes | None] = {}
-        self.streams: set[ClientStream] = set()
+        self.streams: dict[ClientStream, None] = {}  # in the order in which they came
         self._emptied: list[Deferred[None]] = []
         self._ports: dict[int | None, StreamPort] = {}
 
@@ -154,7 +154,7 @@ class ClientListener(protocol.Factory):
     def forget(self, stream: ClientStream) -> None:
         """A connection is gone."""
         self.connections.release(stream.address)
-        self.streams.discard(stream)
+        self.streams.pop(stream, None)
         if not self.streams:
             emptied, self._emptied = self._emptied, []
             for waiting in emptied:

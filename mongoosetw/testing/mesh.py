@@ -329,6 +329,9 @@ class MemoryNetwork:
 
     def thaw(self, name: str) -> None:
         """They hear it again."""
+        self._revive(name)
+
+    def _revive(self, name: str) -> None:
         for (sender, _), wire in self._wires.items():
             if sender == name:
                 wire.dead = False
@@ -369,9 +372,9 @@ class MemoryNetwork:
     def enter(self, mesh: MemoryMesh) -> None:
         """A node looks for the others."""
         name = mesh.local.name
-        for other in list(self._meshes):
+        self._revive(name)
+        for other in self._meshes:
             self.look(name, other, 0.0)
-            self.wire(name, other).dead = False
         self._meshes[name] = mesh
 
     def leave(self, mesh: MemoryMesh) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 SEEDS = "1-50"
-GROUPS = ""
+GROUPS = "registry"
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -149,6 +149,17 @@ class MemoryMeshTests(SynchronousTestCase):
         self.run_for(4)
         self.assertEqual(self.nodes["a"].taken(), ["-c1"])
 
+    def test_two_without_power(self) -> None:
+        """Two nodes that were without power at the same time find one another afterwards."""
+        self.start()
+        for name in "bc":
+            self.network.kill(name, power=True)
+        b = Notes(self.network, "b", 1, 2)
+        self.run_for(12)
+        c = Notes(self.network, "c", 2, 2)
+        self.run_for(6)
+        self.assertEqual((b.taken(), c.taken()), (["+a1", "+c2"], ["+b2", "+a1"]))
+
     def test_frozen_for_long(self) -> None:
         """A node that is frozen for long is lost, and learns of it when it thaws."""
         self.start()

@@ -114,7 +114,7 @@ class Replicated:
         self._peers: dict[str, _Peer] = {}
         self._stopped = False
         self._claims = Claims(relay.leaves)
-        self._available: set[SessionLike] = set()
+        self._available: dict[SessionLike, None] = {}
         self._pacing: IDelayedCall | None = None
         self._ending: dict[RemoteSession, IDelayedCall] = {}
         mesh.receive(CHANNEL, self._received)
@@ -191,7 +191,7 @@ class Replicated:
         """Its presence, priority or flags changed."""
         appeared = session.available and session not in self._available
         if appeared:
-            self._available.add(session)
+            self._available[session] = None
         elif not session.available:
             self._disappear(session)
         if self._peers:
@@ -207,7 +207,7 @@ class Replicated:
 
     def _disappear(self, session: SessionLike) -> None:
         if session in self._available:
-            self._available.remove(session)
+            del self._available[session]
             for peer in self._peers.values():
                 peer.feed.forget(session)
 

@@ -20,7 +20,7 @@ class Pressure:
 
     def __init__(self, server: "Server") -> None:
         self._server = server
-        self._paused: dict[str, set[ClientStream]] = {}
+        self._paused: dict[str, dict[ClientStream, None]] = {}
         self._timer: IDelayedCall | None = None
 
     def grow(self, node: str) -> None:
@@ -28,9 +28,9 @@ class Pressure:
         sender = self._server.active
         if sender is None or self._server.mesh.queued(node) < LONG:
             return
-        paused = self._paused.setdefault(node, set())
+        paused = self._paused.setdefault(node, {})
         if sender not in paused:
-            paused.add(sender)
+            paused[sender] = None
             sender.hold()
             self._wait()
 
