@@ -110,7 +110,7 @@ class SessionRegistry:
         return len(self._local)
 
     def local(self) -> Iterator[SessionLike]:
-        """The sessions of this node."""
+        """The sessions of this node, the oldest first."""
         return iter(list(self._local))
 
     def __iter__(self) -> Iterator[SessionLike]:

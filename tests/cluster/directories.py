@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from mongoosetw.c2s.binding import register
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.cluster.sessions.directory import Replicated
+from mongoosetw.cluster.sessions.replicated import Replicated
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
 from mongoosetw.ids import TimeIDs

@@ -6,7 +6,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.cluster.sessions import feed
-from mongoosetw.cluster.sessions.directory import ACKNOWLEDGE, CHANNEL, PATIENCE, READY
+from mongoosetw.cluster.sessions.replicated import ACKNOWLEDGE, CHANNEL, PATIENCE, READY
 from mongoosetw.ids import TimeIDs
 from mongoosetw.xmpp.jid import JID
 from tests.cluster.directories import Directories, DirectoryNode
@@ -445,6 +445,32 @@ class TroubleTests(DirectoryCase):
         self.all.run_for(2 * PATIENCE)
         self.assert_agreed(JULIET)
         self.assertEqual(self.b.lost, [])
+
+    def test_garbage_before_silence(self) -> None:
+        """All is asked for anew though nothing further arrives, and there is no room at first."""
+        self.a.open(ROMEO)
+        self.b.mesh._receivers[CHANNEL], receive = lambda *_: None, self.b.mesh._receivers[CHANNEL]
+        self.settle()
+        self.b.mesh._receivers[CHANNEL] = receive
+        with patch.object(self.all.network, "queue_size", 10):
+            receive(self.a.mesh.local, b"?")
+            self.all.run_for(3 * PATIENCE)
+        self.assertEqual(self.b.known(), {})
+        self.all.run_for(2 * PATIENCE)
+        self.assert_agreed(ROMEO)
+
+    def test_no_room_to_acknowledge(self) -> None:
+        """A node that waits for an acknowledgement gets it when there is room."""
+        for n in range(10 * feed.PORTION):
+            self.a.open(f"user{n}@localhost/r")
+        late = self.all.start("c")
+        self.all.run_for(0.01)
+        with patch.object(late.mesh.ends["a"], "put", lambda channel, payload: False):
+            self.all.run_for(3)
+        self.assertLess(len(late.known()), 10 * feed.PORTION)
+        self.all.run_for(3)
+        self.assertEqual(len(late.known()), 10 * feed.PORTION)
+        self.assertTrue(self.a.directory._peers["c"].feed.settled)
 
     def test_garbage(self) -> None:
         """What cannot be read is logged, and all is asked for anew."""

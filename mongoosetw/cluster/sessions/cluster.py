@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.calls import Calls
-from mongoosetw.cluster.sessions.directory import Directory, Replicated
+from mongoosetw.cluster.sessions.directory import Directory
 from mongoosetw.cluster.sessions.relay import Relay
+from mongoosetw.cluster.sessions.replicated import Replicated
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host

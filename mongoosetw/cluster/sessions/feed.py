@@ -52,6 +52,7 @@ class Feed:
         self._runs: deque[_Run] = deque()
         self._portions: deque[int] = deque()
         self._unseen: dict[SessionLike, int] = {}
+        self._owing = False
         self.number = 0
         self.told = 0
         self.behind = False
@@ -100,16 +101,18 @@ class Feed:
         return self._put(Kind.ASK, domain.encode())
 
     def acknowledge(self) -> None:
-        """Tells how much has arrived."""
-        self._put(Kind.SEEN)
+        """Tells how much has arrived; the other node may wait for that."""
+        self._owing = not self._put(Kind.SEEN)
 
     @property
     def busy(self) -> bool:
         """Whether :meth:`pump` has something to do, now or later."""
-        return self.behind or bool(self._runs)
+        return self.behind or bool(self._runs) or self._owing
 
     def pump(self) -> None:
         """Tells the next portion, unless too many are on their way."""
+        if self._owing:
+            self.acknowledge()
         if not self._runs or len(self._portions) >= AHEAD:
             return
         run = self._runs[0]
@@ -138,7 +141,8 @@ class Feed:
     @property
     def settled(self) -> bool:
         """Whether the node knows all sessions but those of :meth:`missed`."""
-        return not self.busy and self._acknowledged >= self._end
+        told = not self.behind and not self._runs
+        return told and self._acknowledged >= self._end
 
     def missed(self) -> list[SessionLike]:
         """Sessions that are available and that the node did not know as such."""

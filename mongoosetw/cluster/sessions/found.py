@@ -1,0 +1,50 @@
+"""Tells modules which sessions of other nodes have come and gone, by host."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.cluster import SessionsFound, SessionsLost, SessionTakesMessages
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.host import Host
+
+
+def is_registered(session: SessionLike) -> bool:
+    """Whether a session has its address, and no other one has it."""
+    return session.host.sessions.get(session.jid) is session
+
+
+def takes_messages(session: SessionLike) -> bool:
+    """Whether messages for the account may go to it (RFC 6121 §8.5.2.1.1)."""
+    return session.priority is not None and session.priority >= 0
+
+
+def welcome(session: SessionLike) -> None:
+    """There may be messages for a session of another node, if it takes any now."""
+    if takes_messages(session) and is_registered(session):
+        session.host.hooks.fire(SessionTakesMessages(session))
+
+
+def tell_found(found: Iterable[SessionLike], missed: Iterable[SessionLike]) -> None:
+    """Sessions of another node have become known, and some of this one have missed them.
+
+    Those of either that are not available any more have missed nothing.
+    """
+    found = [s for s in found if s.available and is_registered(s)]
+    if found:
+        for host, some in _by_host(missed).items():
+            host.hooks.fire(SessionsFound(found, some))
+
+
+def tell_lost(lost: Iterable[SessionLike], node: str, *, left: bool) -> None:
+    """The sessions of a node are gone."""
+    for host, some in _by_host(lost).items():
+        host.hooks.fire(SessionsLost(some, node, left))
+
+
+def _by_host(sessions: Iterable[SessionLike]) -> "dict[Host, list[SessionLike]]":
+    found: dict[Host, list[SessionLike]] = {}
+    for session in sessions:
+        found.setdefault(session.host, []).append(session)
+    return found

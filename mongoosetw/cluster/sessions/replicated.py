@@ -1,0 +1,440 @@
+"""The directory ``replicated``: every node knows all sessions of all nodes.
+
+Every session is written by the node that has it, and nobody else.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mongoosetw.c2s.binding import close_surplus
+from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.sessions.changes import (
+    NUMBERED,
+    BadFrame,
+    Closed,
+    Frame,
+    Kind,
+    Opened,
+    closed,
+    opened,
+    records,
+    unpack,
+)
+from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.copy import Copy
+from mongoosetw.cluster.sessions.feed import Feed
+from mongoosetw.cluster.sessions.found import (
+    is_registered,
+    takes_messages,
+    tell_found,
+    tell_lost,
+    welcome,
+)
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.relay import Relay
+    from mongoosetw.host import Host
+
+CHANNEL: Final = "session"
+PACE: Final = 0.025
+"""Seconds between two portions."""
+PATIENCE: Final = 1.0
+"""Seconds until a node whose queue was full is told anew, or is asked anew."""
+ACKNOWLEDGE: Final = 64
+"""Changes that are taken before their node is told so, if there is nothing else to tell."""
+READY: Final = 5.0
+"""Seconds that a node waits for what the others have to tell before it takes clients."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Peer:
+    """A node whose link is up.
+
+    :ivar again_at: when it is to be told all anew, if there was no room for a change.
+    :ivar lost_track: what it tells does not follow on what it has told: it is asked to begin anew.
+    :ivar asked_at: when it was last asked.
+    :ivar found: sessions that became available before it had seen all of this node's.
+    :ivar asked: domains that it serves only since a moment ago.
+    """
+
+    def __init__(self, node: Node, send: Callable[[bytes], bool]) -> None:
+        self.node = node
+        self.copy = Copy()
+        self.feed = Feed(send, lambda: self.copy.seen)
+        self.again_at = 0.0
+        self.lost_track = False
+        self.asked_at = -PATIENCE
+        self.found: list[SessionLike] = []
+        self.asked: set[str] = set()
+
+
+class Replicated:
+    """All nodes know all sessions.
+
+    :param note: has what happened written down for the operator: what, which node, how.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        clock: IReactorTime,
+        relay: "Relay",
+        note: Callable[[str, str, str], None] = lambda what, node, how: None,
+    ) -> None:
+        self._mesh = mesh
+        self._clock = clock
+        self._relay = relay
+        self._note = note
+        self._hosts: dict[str, Host] = {}
+        self._peers: dict[str, _Peer] = {}
+        self._stopped = False
+        self._claims = Claims(relay.leaves)
+        self._available: dict[SessionLike, None] = {}  # in the order of time
+        self._pacing: IDelayedCall | None = None
+        self._ending: dict[RemoteSession, IDelayedCall] = {}
+        mesh.receive(CHANNEL, self._received)
+        mesh.watch(self._up, self._down)
+
+    # -- Directory
+
+    def attach(self, host: "Host") -> None:
+        """A host is served from now on; the other nodes are asked who is there."""
+        self._hosts[host.domain] = host
+        host.sessions.watcher = self
+        for peer in self._peers.values():
+            peer.copy.awaited.add(host.domain)
+            if not peer.feed.ask(host.domain):
+                self._lose_track(peer)
+
+    def detach(self, host: "Host") -> None:
+        """It is served no longer."""
+        del self._hosts[host.domain]
+        host.sessions.watcher = None
+        for peer in self._peers.values():
+            peer.copy.awaited.discard(host.domain)
+            known = peer.copy.sessions
+            for session in [s for s in known.values() if s.host is host]:
+                del known[session.sid]
+                self._claims.withdraw(session)
+        for session in [s for s in self._ending if s.host is host]:
+            self._ending.pop(session).cancel()
+            self._claims.withdraw(session)
+
+    def prepare(self, users: Iterable[JID]) -> None:
+        """All are known always."""
+
+    def ready(self) -> "Deferred[None]":
+        """Fires when all nodes that could be reached have told their sessions."""
+        if self._is_ready():
+            return succeed(None)
+        return Deferred.fromCoroutine(self._wait(self._clock.seconds() + READY))
+
+    async def _wait(self, until: float) -> None:
+        while not self._is_ready() and self._clock.seconds() < until:
+            await _pause(self._clock, PACE)
+        for peer in self._peers.values():
+            if not peer.copy.complete:
+                logger.warning("sessions_incomplete peer=%s", peer.node.name)
+
+    def _is_ready(self) -> bool:
+        return not self._mesh.awaited and all(p.copy.complete for p in self._peers.values())
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For each other node how many of its sessions are known here, and whether all are."""
+        return [
+            {"node": name, "sessions": len(peer.copy.sessions), "complete": peer.copy.complete}
+            for name, peer in sorted(self._peers.items())
+        ]
+
+    def stop(self) -> None:
+        """The server stops: there is nothing more to tell but what happens now."""
+        self._stopped = True
+        if self._pacing is not None:
+            self._pacing.cancel()
+            self._pacing = None
+        for late in self._ending.values():
+            late.cancel()
+        self._ending.clear()
+
+    # -- SessionWatcher: what this node tells
+
+    def opened(self, session: SessionLike, older: SessionLike | None) -> None:
+        """A session of this node was registered, maybe in the place of another node's."""
+        if isinstance(older, RemoteSession):
+            self._claims.replaced(older)
+        self._relay.arrives(session)
+        self.changed(session)
+
+    def changed(self, session: SessionLike) -> None:
+        """Its presence, priority or flags changed."""
+        appeared = session.available and session not in self._available
+        if appeared:
+            self._available[session] = None
+        elif not session.available:
+            self._disappear(session)
+        if self._peers:
+            self._tell(opened(session), session if appeared else None)
+
+    def closed(self, session: SessionLike) -> None:
+        """It is registered no longer."""
+        self._disappear(session)
+        if self._peers:
+            replaced = session.host.sessions.get(session.jid) is not None
+            self._tell(closed(session, replaced=replaced))
+        self._follow(self._claims.freed(session.host, session.jid))
+
+    def _disappear(self, session: SessionLike) -> None:
+        if session in self._available:
+            del self._available[session]
+            for peer in self._peers.values():
+                peer.feed.forget(session)
+
+    def _tell(self, record: bytes, appeared: SessionLike | None = None) -> None:
+        for peer in self._peers.values():
+            self._tell_one(peer, record, appeared)
+
+    def _tell_one(
+        self,
+        peer: _Peer,
+        record: bytes,
+        appeared: SessionLike | None = None,
+        kind: Kind = Kind.CHANGES,
+    ) -> None:
+        peer.feed.tell(record, appeared, kind)
+        if peer.feed.behind and peer.again_at <= self._clock.seconds():
+            self._postpone(peer)
+
+    def _postpone(self, peer: _Peer) -> None:
+        logger.warning("sessions_not_told peer=%s reason=queue-full", peer.node.name)
+        peer.again_at = self._clock.seconds() + PATIENCE
+        self._pace()
+
+    # -- links
+
+    def _up(self, node: Node) -> None:
+        def send(frame: bytes) -> bool:
+            return self._mesh.send(node.name, CHANNEL, frame)
+
+        peer = self._peers[node.name] = _Peer(node, send)
+        self._begin(peer)
+
+    def _begin(self, peer: _Peer) -> None:
+        peer.feed.begin([s for host in self._hosts.values() for s in host.sessions.local()])
+        if peer.feed.behind:
+            self._postpone(peer)
+        peer.feed.pump()
+        self._pace()
+
+    def _pace(self) -> None:
+        if self._pacing is not None or self._stopped:
+            return
+        if any(peer.feed.busy or peer.lost_track for peer in self._peers.values()):
+            self._pacing = self._clock.callLater(PACE, self._step)
+
+    def _step(self) -> None:
+        self._pacing = None
+        for peer in self._peers.values():
+            if peer.feed.behind and peer.again_at <= self._clock.seconds():
+                self._begin(peer)
+            else:
+                peer.feed.pump()
+            if peer.lost_track:
+                self._ask_anew(peer)
+        self._pace()
+
+    def _down(self, node: Node) -> None:
+        peer = self._peers.pop(node.name, None)
+        if peer is None:
+            return
+        for session in [s for s in self._ending if s.node == node.name]:
+            self._ending[session].cancel()
+            self._end(session)
+        registered = [s for s in peer.copy.sessions.values() if is_registered(s)]
+        followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
+        left = self._mesh.left(node.name)
+        if registered:
+            text = f"{len(registered)}, {'it left' if left else 'it was lost'}"
+            self._note("sessions lost", node.name, text)
+            logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
+        tell_lost(registered, node.name, left=left)
+        for follower in followers:
+            self._follow(follower)
+
+    # -- what other nodes tell
+
+    def _received(self, node: Node, payload: bytes) -> None:
+        peer = self._peers.get(node.name)
+        if peer is None:
+            return
+        try:
+            frame = unpack(payload)
+            if self._accepts(peer, frame):
+                self._take(peer, frame)
+        except BadFrame as error:
+            logger.error("sessions_unreadable peer=%s reason=%s", node.name, error)
+            self._lose_track(peer)
+        if peer.copy.seen - peer.feed.told >= ACKNOWLEDGE:
+            peer.feed.acknowledge()
+            self._pace()
+
+    def _accepts(self, peer: _Peer, frame: Frame) -> bool:
+        peer.feed.seen(frame.seen)
+        if (peer.found or peer.asked) and peer.feed.settled:
+            self._settled(peer)
+        if frame.kind is Kind.BEGIN:
+            peer.copy.begin(frame.number)
+            peer.lost_track = False
+            return False
+        if frame.kind not in NUMBERED or peer.copy.follows(frame.number):
+            return True
+        self._lose_track(peer)
+        return False
+
+    def _settled(self, peer: _Peer) -> None:
+        """The node knows all sessions of this one: from now on nobody misses anybody."""
+        found, peer.found = peer.found, []
+        asked, peer.asked = peer.asked, set()
+        tell_found(found, self._available)
+        missed = [s for s in self._available if s.host.domain in asked]
+        tell_found(_available(peer), missed)
+
+    def _take(self, peer: _Peer, frame: Frame) -> None:
+        if frame.kind is Kind.ASK:
+            self._asked(peer, frame.body.decode(errors="replace"))
+        elif frame.kind is Kind.COMPLETE:
+            for session in peer.copy.end():
+                self._follow(self._claims.withdraw(session))
+            logger.info("sessions_known peer=%s number=%d", peer.node.name, len(peer.copy.sessions))
+            tell_found(_available(peer), self._available)
+        elif frame.kind is Kind.MISSED:
+            own = [s for record in records(frame.body) if (s := self._own(record))]
+            tell_found(_available(peer), own)
+        elif frame.kind is Kind.DOMAIN:
+            self._domain_told(peer, frame.body.decode(errors="replace"))
+        else:
+            appeared = [s for record in records(frame.body) if (s := self._apply(peer, record))]
+            self._appeared(peer, appeared)
+        if frame.kind in (Kind.PORTION, Kind.COMPLETE, Kind.DOMAIN):
+            peer.feed.acknowledge()
+            self._pace()
+
+    def _lose_track(self, peer: _Peer) -> None:
+        """Takes nothing more until the node begins anew."""
+        peer.copy.begun = False
+        peer.lost_track = True
+        self._ask_anew(peer)
+        self._pace()
+
+    def _ask_anew(self, peer: _Peer) -> None:
+        now = self._clock.seconds()
+        if now - peer.asked_at >= PATIENCE and peer.feed.ask():
+            peer.asked_at = now
+            logger.warning("sessions_asked_anew peer=%s", peer.node.name)
+
+    def _asked(self, peer: _Peer, domain: str) -> None:
+        if not domain:
+            self._begin(peer)
+            return
+        host = self._hosts.get(domain)
+        if host is not None:
+            peer.asked.add(domain)
+        peer.feed.begin_domain(domain, [] if host is None else list(host.sessions.local()))
+        peer.feed.pump()
+        self._pace()
+
+    def _domain_told(self, peer: _Peer, domain: str) -> None:
+        peer.copy.awaited.discard(domain)
+        found = [s for s in _available(peer) if s.host.domain == domain]
+        tell_found(found, self._available)
+
+    def _apply(self, peer: _Peer, record: Opened | Closed) -> SessionLike | None:
+        """Follows a change; returns the session if it has become available."""
+        known = peer.copy.find(record.sid)
+        if isinstance(record, Closed):
+            if known is not None:
+                del peer.copy.sessions[record.sid]
+                if record.replaced and self._claims.end_soon(known):
+                    late = self._clock.callLater(PATIENCE, self._end, known)
+                    self._ending[known] = late
+                else:
+                    self._follow(self._claims.withdraw(known))
+            return None
+        if known is None:
+            return self._open(peer, record)
+        available, takes = known.available, takes_messages(known)
+        known.priority = record.priority
+        known.flags = record.flags
+        known.secure = record.secure
+        if not takes:
+            welcome(known)
+        return known if known.available and not available else None
+
+    def _end(self, session: RemoteSession) -> None:
+        """The newer session that a node has told of has not become known."""
+        del self._ending[session]
+        self._follow(self._claims.withdraw(session))
+
+    def _open(self, peer: _Peer, record: Opened) -> SessionLike | None:
+        host = self._hosts.get(record.domain)
+        if host is None:
+            return None
+        session = RemoteSession(
+            host,
+            self._relay,
+            peer.node.name,
+            record.sid,
+            JID(record.local, host.domain, record.resource),
+            record.priority,
+            record.flags,
+            record.secure,
+        )
+        peer.copy.sessions[record.sid] = session
+        self._claims.make(session)
+        close_surplus(host, session.bare)
+        welcome(session)
+        return session if session.available else None
+
+    def _appeared(self, peer: _Peer, appeared: list[SessionLike]) -> None:
+        """Finds out who has missed sessions that have become available."""
+        if not peer.copy.complete or not appeared:
+            return  # at the end of the portions all of them are found
+        found = [s for s in appeared if s.host.domain not in peer.copy.awaited]
+        if peer.feed.settled:
+            tell_found(found, peer.feed.missed())
+        else:
+            peer.found += found
+
+    def _follow(self, session: RemoteSession | None) -> None:
+        """A session of another node has got its address after another one that was newer.
+
+        It and those of this node may have missed each other as long as it had not.
+        """
+        if session is None or not session.available or not is_registered(session):
+            return
+        welcome(session)
+        tell_found([session], self._available)
+        peer = self._peers.get(session.node)
+        if peer is not None:
+            self._tell_one(peer, opened(session), kind=Kind.MISSED)
+
+    def _own(self, record: Opened | Closed) -> SessionLike | None:
+        """The session of this node that a record names, if it is available."""
+        return next((s for s in self._available if s.sid == record.sid), None)
+
+
+def _available(peer: _Peer) -> list[SessionLike]:
+    return [s for s in peer.copy.sessions.values() if s.available]
+
+
+def _pause(clock: IReactorTime, seconds: float) -> "Deferred[None]":
+    paused = Deferred[None]()
+    clock.callLater(seconds, paused.callback, None)
+    return paused
