@@ -25,8 +25,6 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.claims import Claims
-from mongoosetw.cluster.sessions.copy import Copy
-from mongoosetw.cluster.sessions.feed import Feed
 from mongoosetw.cluster.sessions.found import (
     is_registered,
     takes_messages,
@@ -34,6 +32,7 @@ from mongoosetw.cluster.sessions.found import (
     tell_lost,
     welcome,
 )
+from mongoosetw.cluster.sessions.peer import PATIENCE, Peer
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
@@ -45,35 +44,12 @@ if TYPE_CHECKING:  # types only
 CHANNEL: Final = "session"
 PACE: Final = 0.025
 """Seconds between two portions."""
-PATIENCE: Final = 1.0
-"""Seconds until a node whose queue was full is told anew, or is asked anew."""
 ACKNOWLEDGE: Final = 64
 """Changes that are taken before their node is told so, if there is nothing else to tell."""
 READY: Final = 5.0
 """Seconds that a node waits for what the others have to tell before it takes clients."""
 
 logger = logging.getLogger(__name__)
-
-
-class _Peer:
-    """A node whose link is up.
-
-    :ivar again_at: when it is to be told all anew, if there was no room for a change.
-    :ivar lost_track: what it tells does not follow on what it has told: it is asked to begin anew.
-    :ivar asked_at: when it was last asked.
-    :ivar found: sessions that became available before it had seen all of this node's.
-    :ivar asked: domains that it serves only since a moment ago.
-    """
-
-    def __init__(self, node: Node, send: Callable[[bytes], bool]) -> None:
-        self.node = node
-        self.copy = Copy()
-        self.feed = Feed(send, lambda: self.copy.seen)
-        self.again_at = 0.0
-        self.lost_track = False
-        self.asked_at = -PATIENCE
-        self.found: list[SessionLike] = []
-        self.asked: set[str] = set()
 
 
 class Replicated:
@@ -94,7 +70,7 @@ class Replicated:
         self._relay = relay
         self._note = note
         self._hosts: dict[str, Host] = {}
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, Peer] = {}
         self._stopped = False
         self._claims = Claims(relay.leaves)
         self._available: dict[SessionLike, None] = {}  # in the order of time
@@ -203,7 +179,7 @@ class Replicated:
 
     def _tell_one(
         self,
-        peer: _Peer,
+        peer: Peer,
         record: bytes,
         appeared: SessionLike | None = None,
         kind: Kind = Kind.CHANGES,
@@ -212,7 +188,7 @@ class Replicated:
         if peer.feed.behind and peer.again_at <= self._clock.seconds():
             self._postpone(peer)
 
-    def _postpone(self, peer: _Peer) -> None:
+    def _postpone(self, peer: Peer) -> None:
         logger.warning("sessions_not_told peer=%s reason=queue-full", peer.node.name)
         peer.again_at = self._clock.seconds() + PATIENCE
         self._pace()
@@ -223,10 +199,10 @@ class Replicated:
         def send(frame: bytes) -> bool:
             return self._mesh.send(node.name, CHANNEL, frame)
 
-        peer = self._peers[node.name] = _Peer(node, send)
+        peer = self._peers[node.name] = Peer(node, send)
         self._begin(peer)
 
-    def _begin(self, peer: _Peer) -> None:
+    def _begin(self, peer: Peer) -> None:
         peer.feed.begin([s for host in self._hosts.values() for s in host.sessions.local()])
         if peer.feed.behind:
             self._postpone(peer)
@@ -285,7 +261,7 @@ class Replicated:
             peer.feed.acknowledge()
             self._pace()
 
-    def _accepts(self, peer: _Peer, frame: Frame) -> bool:
+    def _accepts(self, peer: Peer, frame: Frame) -> bool:
         peer.feed.seen(frame.seen)
         if (peer.found or peer.asked) and peer.feed.settled:
             self._settled(peer)
@@ -298,25 +274,25 @@ class Replicated:
         self._lose_track(peer)
         return False
 
-    def _settled(self, peer: _Peer) -> None:
+    def _settled(self, peer: Peer) -> None:
         """The node knows all sessions of this one: from now on nobody misses anybody."""
         found, peer.found = peer.found, []
         asked, peer.asked = peer.asked, set()
         tell_found(found, self._available)
         missed = [s for s in self._available if s.host.domain in asked]
-        tell_found(_available(peer), missed)
+        tell_found(peer.available(), missed)
 
-    def _take(self, peer: _Peer, frame: Frame) -> None:
+    def _take(self, peer: Peer, frame: Frame) -> None:
         if frame.kind is Kind.ASK:
             self._asked(peer, frame.body.decode(errors="replace"))
         elif frame.kind is Kind.COMPLETE:
             for session in peer.copy.end():
                 self._follow(self._claims.withdraw(session))
             logger.info("sessions_known peer=%s number=%d", peer.node.name, len(peer.copy.sessions))
-            tell_found(_available(peer), self._available)
+            tell_found(peer.available(), self._available)
         elif frame.kind is Kind.MISSED:
             own = [s for record in records(frame.body) if (s := self._own(record))]
-            tell_found(_available(peer), own)
+            tell_found(peer.available(), own)
         elif frame.kind is Kind.DOMAIN:
             self._domain_told(peer, frame.body.decode(errors="replace"))
         else:
@@ -326,20 +302,20 @@ class Replicated:
             peer.feed.acknowledge()
             self._pace()
 
-    def _lose_track(self, peer: _Peer) -> None:
+    def _lose_track(self, peer: Peer) -> None:
         """Takes nothing more until the node begins anew."""
         peer.copy.begun = False
         peer.lost_track = True
         self._ask_anew(peer)
         self._pace()
 
-    def _ask_anew(self, peer: _Peer) -> None:
+    def _ask_anew(self, peer: Peer) -> None:
         now = self._clock.seconds()
         if now - peer.asked_at >= PATIENCE and peer.feed.ask():
             peer.asked_at = now
             logger.warning("sessions_asked_anew peer=%s", peer.node.name)
 
-    def _asked(self, peer: _Peer, domain: str) -> None:
+    def _asked(self, peer: Peer, domain: str) -> None:
         if not domain:
             self._begin(peer)
             return
@@ -350,12 +326,12 @@ class Replicated:
         peer.feed.pump()
         self._pace()
 
-    def _domain_told(self, peer: _Peer, domain: str) -> None:
+    def _domain_told(self, peer: Peer, domain: str) -> None:
         peer.copy.awaited.discard(domain)
-        found = [s for s in _available(peer) if s.host.domain == domain]
+        found = [s for s in peer.available() if s.host.domain == domain]
         tell_found(found, self._available)
 
-    def _apply(self, peer: _Peer, record: Opened | Closed) -> SessionLike | None:
+    def _apply(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
         """Follows a change; returns the session if it has become available."""
         known = peer.copy.find(record.sid)
         if isinstance(record, Closed):
@@ -382,7 +358,7 @@ class Replicated:
         del self._ending[session]
         self._follow(self._claims.withdraw(session))
 
-    def _open(self, peer: _Peer, record: Opened) -> SessionLike | None:
+    def _open(self, peer: Peer, record: Opened) -> SessionLike | None:
         host = self._hosts.get(record.domain)
         if host is None:
             return None
@@ -402,7 +378,7 @@ class Replicated:
         welcome(session)
         return session if session.available else None
 
-    def _appeared(self, peer: _Peer, appeared: list[SessionLike]) -> None:
+    def _appeared(self, peer: Peer, appeared: list[SessionLike]) -> None:
         """Finds out who has missed sessions that have become available."""
         if not peer.copy.complete or not appeared:
             return  # at the end of the portions all of them are found
@@ -428,10 +404,6 @@ class Replicated:
     def _own(self, record: Opened | Closed) -> SessionLike | None:
         """The session of this node that a record names, if it is available."""
         return next((s for s in self._available if s.sid == record.sid), None)
-
-
-def _available(peer: _Peer) -> list[SessionLike]:
-    return [s for s in peer.copy.sessions.values() if s.available]
 
 
 def _pause(clock: IReactorTime, seconds: float) -> "Deferred[None]":
