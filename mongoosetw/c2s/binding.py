@@ -79,8 +79,7 @@ def _come_home(
 ) -> Deferred[None] | None:
     """Opens the session when what is on its way to one of another node has arrived there."""
     cluster = session.host.server.cluster
-    older = None if cluster is None else session.host.sessions.get(session.jid)
-    coming = None if cluster is None or older is None else cluster.relay.comes_home(older)
+    coming = None if cluster is None else cluster.relay.comes_home(session.jid)
     if coming is None:
         _open(stream, session, stanza)
     else:

@@ -94,28 +94,40 @@ class Fences:
     def begin(self, session: RemoteSession) -> None:
         """A session is written to for the first time: it gets a gate if one is needed."""
         session.begun = True
-        node, since, gate = self._left.pop(session.jid, ("", 0.0, None))
-        if gate is not None and gate.closed:
-            session.gate = gate
-        elif node not in ("", session.node) and since > self._clock.seconds() - MEMORY:
-            session.gate = self._erect(session.jid, node)
+        node, _, gate = self._left.get(session.jid, ("", 0.0, None))
+        if node == session.node and (gate is None or not gate.closed):
+            del self._left[session.jid]  # it is the same link, which keeps the order
+        session.gate = self._before(session.jid)
 
-    def comes_home(self, session: RemoteSession) -> Deferred[None] | None:
-        """A session of this node is about to take the address of one of another node.
+    def comes_home(self, jid: JID, older: RemoteSession | None) -> Deferred[None] | None:
+        """A session of this node is about to take an address.
 
-        :returns: fires when nothing is under way to the other one any more, and what is for
-            either waits: the new one has to be registered at once. None: nothing is under way.
+        :param older: the one of another node that has it.
+        :returns: fires when nothing is under way to other nodes any more, and what is for the
+            address waits: the session has to be registered at once. None: nothing is under way.
         """
-        gate = session.gate
-        if gate is None or not gate.closed:
-            if not session.begun:
-                return None
-            gate = session.gate = self._erect(session.jid, session.node)
-            if gate is None:
-                return None
+        gate = self._before(jid) if older is None else self._around(older)
+        if gate is None:
+            return None
         opening = Deferred[None]()
         gate.opening.append(opening)
         return opening
+
+    def _before(self, jid: JID) -> Gate | None:
+        """The gate for an address, if something is under way to who had it a moment ago."""
+        node, since, gate = self._left.pop(jid, ("", 0.0, None))
+        if gate is not None and gate.closed:
+            return gate
+        fresh = node and since > self._clock.seconds() - MEMORY
+        return self._erect(jid, node) if fresh else None
+
+    def _around(self, session: RemoteSession) -> Gate | None:
+        """The gate for a session that will be replaced."""
+        if not session.begun:
+            self.begin(session)
+        elif session.gate is None or not session.gate.closed:
+            session.gate = self._erect(session.jid, session.node)
+        return session.gate
 
     def _erect(self, jid: JID, node: str) -> Gate | None:
         self._number += 1

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 CHANNEL: Final = "stanza"
 MOST_HOPS: Final = 4
 """Nodes that pass a stanza on, each believing that the next one has the session."""
+_AVAILABILITY: Final = ("", "unavailable")
+FENCE_HOPS: Final = 64
+"""The same for a fence: one that turns back too soon is of no use."""
 
 
 class Relay:
@@ -120,12 +123,16 @@ class Relay:
             self._fences.leaves(session)
             session.begun, session.gate = False, None
 
-    def comes_home(self, older: SessionLike) -> Deferred[None] | None:
-        """A session is about to take the address of an older one, be that of another node or not.
+    def comes_home(self, jid: JID) -> Deferred[None] | None:
+        """A session of this node is about to take an address.
 
         :returns: what to wait for with it, so that stanzas stay in order.
         """
-        return self._fences.comes_home(older) if isinstance(older, RemoteSession) else None
+        older = self._find(jid)
+        if older is not None and older.local:
+            return None
+        assert older is None or isinstance(older, RemoteSession)
+        return self._fences.comes_home(jid, older)
 
     def arrives(self, session: SessionLike) -> None:
         """A session of this node is registered."""
@@ -191,6 +198,8 @@ class Relay:
 
     def _handle(self, payload: bytes, node: str = "") -> None:
         got = unpack(payload)
+        if node:  # else it has only waited here
+            got.hops += 1
         if isinstance(got, Words):
             self._takes[got.op](got)
             return
@@ -209,7 +218,7 @@ class Relay:
         says goodbye then; what that has said may have been quicker.
         """
         sender = got.stanza.from_
-        if got.hops or not node or sender is None or got.stanza.type not in ("", "unavailable"):
+        if got.hops != 1 or not node or sender is None or got.stanza.type not in _AVAILABILITY:
             return False
         newer = self._find(sender)
         if newer is None or not newer.available:
@@ -240,7 +249,7 @@ class Relay:
 
     def _pass_on(self, session: RemoteSession, got: Envelope) -> None:
         """The session is at another node, or has moved there."""
-        hops, stanza = got.hops + 1, got.stanza
+        hops, stanza = got.hops, got.stanza
         packed = pack_stanza(
             got.op, hops, got.sid, got.target, stanza, self._number, shared=got.shared
         )
@@ -260,10 +269,10 @@ class Relay:
                 return
         elif stanza.type != "chat" and self._keep(stanza, got.target):
             return  # it was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now
-        if got.hops >= MOST_HOPS:
+        if got.hops > MOST_HOPS:
             self._bounce(stanza)
             return
-        self._hops = got.hops + 1
+        self._hops = got.hops
         try:
             host.deliver(stanza)
         finally:
@@ -307,7 +316,7 @@ class Relay:
     def _take_shows(self, got: Words) -> None:
         to, *jids = map(JID.parse, got.words)
         self.flush_shows()
-        self._hops = got.hops + 1
+        self._hops = got.hops
         try:
             for jid in jids:
                 self._show_or_hide(got.op, jid, to)
@@ -328,9 +337,8 @@ class Relay:
     def _take_fence(self, got: Words) -> None:
         address, origin = got.words
         session = self._find(JID.parse(address))
-        hops = got.hops + 1
-        if isinstance(session, RemoteSession) and hops <= MOST_HOPS:
-            if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=hops)):
+        if isinstance(session, RemoteSession) and got.hops <= FENCE_HOPS:
+            if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
                 return
         self._send_to(origin, pack_words(Op.FENCED, got.number, address))
 

@@ -72,7 +72,7 @@ _LAST_STANZA: Final = Op.ANSWER
 class Envelope:
     """A stanza on its way.
 
-    :ivar hops: how many nodes have passed it on.
+    :ivar hops: over how many links it has come.
     :ivar shared: other sessions get it, too.
     :ivar sid: of the session that it is for.
     :ivar target: the session's full JID.
