@@ -9,9 +9,15 @@ Merge: TypeAlias = Callable[[Answers], Any]
 
 
 def rows(answers: Answers) -> list[dict[str, Any]]:
-    """All rows, each with the node that it is from."""
-    found = [{**row, "node": node} for node, result in answers for row in result]
-    return sorted(found, key=lambda row: str(row.get("jid")))
+    """All rows, each with the node that it is from; that node's own one says most."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for node, result in answers:
+        for row in result:
+            at = str(row.get("node", node))
+            key = str(row.get("jid")), at
+            if at == node or key not in found:
+                found[key] = {**row, "node": at}
+    return [found[key] for key in sorted(found)]
 
 
 def sums(answers: Answers) -> dict[str, int]:

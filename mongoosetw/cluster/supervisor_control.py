@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mongoosetw.cluster.supervisor import SupervisorService
 
 logger = logging.getLogger(__name__)
-SHARED: Final = frozenset({"session list", "session count", "session kick"})
+SHARED: Final = frozenset({"session count", "session kick"})
 """Where all nodes know all sessions, any worker can do it; several would do it twice."""
 ROLLING: Final = frozenset({"cluster drain", "cluster leave", "cluster restart"})
 """Commands for one worker, if it is named, or all; the supervisor itself carries them out."""
@@ -44,7 +44,7 @@ class SupervisorControl(Control):
         shared = self._supervisor.config.cluster.sessions == "shared"
         if merged is None or (shared and name in SHARED):
             return await self._of_any(name, args)
-        return merged(await self.of_all(name, {**args, "own": True}))
+        return merged(await self.of_all(name, args if shared else {**args, "own": True}))
 
     async def _of_node(self, node: str, name: str, args: Args) -> Any:
         """Asks the one that was named.

@@ -33,6 +33,17 @@ class MergingTests(SynchronousTestCase):
             found, [{"jid": "a@x", "node": "a.2"}, {"jid": "b@x", "node": "a.1"}]
         )
 
+    def test_rows_that_several_know(self) -> None:
+        """A session that several workers know stands there once, as its own node describes it."""
+        own = {"jid": "a@x", "node": "a.1", "address": "192.0.2.1"}
+        elsewhere = {"jid": "b@x", "node": "b.1", "address": ""}
+        seen = {**own, "address": ""}
+        for answers in (
+            [("a.1", [own, elsewhere]), ("a.2", [seen, elsewhere])],
+            [("a.2", [seen, elsewhere]), ("a.1", [own, elsewhere])],
+        ):
+            self.assertEqual(merging.rows(answers), [own, elsewhere])
+
     def test_sums(self) -> None:
         """Numbers of one domain are added up."""
         found = merging.sums([("a.1", {"x": 1}), ("a.2", {"x": 2, "y": 5})])
