@@ -143,7 +143,9 @@ class Presence(Module[NoOptions]):
         self.host.sessions.changed(session)
 
         def tell(lists: SubscriptionLists) -> None:
-            self._broadcast(session, stanza, lists.from_them)
+            newer = self.host.sessions.get(session.jid)
+            if newer is None or not newer.available:
+                self._broadcast(session, stanza, lists.from_them)
             status = stanza.child_text(ns.CLIENT, "status") or ""
             self.host.hooks.fire(UnsetPresence(session, status))
 

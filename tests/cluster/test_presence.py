@@ -2,6 +2,10 @@
 
 from typing import ClassVar
 
+from twisted.internet.defer import Deferred
+
+from mongoosetw.hooks.bus import Order
+from mongoosetw.hooks.roster import SubscriptionLists
 from mongoosetw.xmpp import ns
 from tests.cluster.friends import FriendsCase
 
@@ -46,6 +50,23 @@ class PresenceTests(FriendsCase):
         self.assertEqual([(s.inner, str(s.to)) for s in shown], [
             (b"<show>dnd</show><status>busy</status>", f"{JULIET}/phone")
         ])  # fmt: skip
+
+    def test_replaced_while_the_roster_is_read(self) -> None:
+        """§4.5: a session is not missed any more when the one in its place is available."""
+        self.log_in(f"{ROMEO}/orchard", "a")
+        juliet = self.log_in(f"{JULIET}/phone", "a")
+        read = Deferred[None]()
+
+        async def slow(event: SubscriptionLists) -> None:
+            await read
+
+        hooks = self.host("a").hooks
+        hooks.add(SubscriptionLists, Order.FIRST, "test", slow)
+        hooks.publish()
+        self.connect(f"{ROMEO}/orchard", "b").send("<presence/>")
+        self.assertEqual(self.seen(juliet), ["available romeo/orchard"])
+        read.callback(None)
+        self.assertEqual(self.seen(juliet), [])
 
     def test_later_presence(self) -> None:
         """§4.4: a change is seen once, and so is the priority by all nodes."""
