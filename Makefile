@@ -35,10 +35,12 @@ run: $(VENV)/.run
 	@[ -e $(CONFIG) ] || [ $(CONFIG) != mongoosetw.toml ] || cp docs/mongoosetw.example.toml $(CONFIG)
 	$(BIN)/twistd -n mongoose --config $(CONFIG)
 
-# PostgreSQL's server programs are needed for the storage tests; nothing is left running.
+# PostgreSQL's server programs and Redis are needed for some tests; nothing is left running.
 test: $(VENV)/.test
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || [ "$$(id -u)" != 0 ] \
 	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >/dev/null </dev/null
+	@command -v redis-server >/dev/null || [ "$$(id -u)" != 0 ] \
+	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server; } >/dev/null </dev/null
 	@$(BIN)/python -m mongoosetw.testing.postgres -- $(BIN)/python -m twisted.trial $(TESTS)
 
 check: $(VENV)/.test

@@ -16,6 +16,7 @@ from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
 from mongoosetw.config.certificates import certificate_problem
 from mongoosetw.config.errors import Path
 from mongoosetw.config.reading import Reader
+from mongoosetw.config.redis import check_redis
 from mongoosetw.config.schema import (
     AccessRule,
     AclCondition,
@@ -29,12 +30,18 @@ from mongoosetw.config.schema import (
 from mongoosetw.net.tls import dns_name, reason, server_context, set_ciphers
 from mongoosetw.xmpp.jid import InvalidJID
 
+_SESSION_BACKENDS = ("replicated", "redis")
+
 
 def check_root(root: Root, reader: Reader) -> None:
     """Note every contradiction within the file as an error of ``reader``."""
     _check_general(root.general, reader)
     _check_ports(root, reader)
     driver = root.outgoing_pools.rdbms.default.driver
+    redis, place = root.outgoing_pools.redis.default, ("outgoing_pools", "redis", "default")
+    check_redis(redis, place, reader)
+    if redis.connection is not None:
+        check_redis(redis.connection, (*place, "connection"), reader)
     check_cluster(root.cluster, worker_count(root.general.workers), driver, reader)
     for n, listener in enumerate(root.listen.c2s):
         path = ("listen", "c2s", n)
@@ -58,6 +65,12 @@ def check_rules(options: Any, rules: Collection[str], path: Path, reader: Reader
 
 
 def _check_general(general: General, reader: Reader) -> None:
+    if general.sm_backend not in _SESSION_BACKENDS:
+        hint = ""
+        if general.sm_backend in ("mnesia", "cets"):
+            hint = f'; "replicated" is what "{general.sm_backend}" is in MongooseIM'
+        text = f'expected "replicated" or "redis", got "{general.sm_backend}"{hint}'
+        reader.error(("general", "sm_backend"), text)
     if not general.hosts and not general.host_types:
         reader.error(("general", "hosts"), "expected at least one host, or a host type")
     for name in ("hosts", "host_types"):

@@ -8,7 +8,7 @@ from collections.abc import Collection
 _GENERAL = (
     "all_metrics_are_global cowboy_server_name http_server_name instrumentation "
     "max_fsm_queue mongooseimctl_access_commands override rdbms_server_type "
-    "replaced_wait_timeout route_subdomains routing_modules s2s_backend sm_backend "
+    "replaced_wait_timeout route_subdomains routing_modules s2s_backend "
     "component_backend domain_certfile outgoing_pools pgsql_users_number_estimate"
 )
 _LISTENERS = "backlog hibernate_after ip_version num_acceptors proto proxy_protocol reuse_port"
@@ -22,12 +22,13 @@ _HANDLERS = (
     "mongoose_client_api mongoose_domain_handler mongoose_graphql_handler "
     "mongoose_websocket_handler"
 )
-_POOLS = "cassandra elastic http ldap rabbit redis riak"
+_POOLS = "cassandra elastic http ldap rabbit riak"
 _POOL_OPTIONS = (
     "call_timeout keepalive_interval max_start_interval max_worker_queue_len scope settings "
     "strategy tls connection.keepalive_interval connection.max_start_interval "
     "connection.settings connection.tls"
 )
+_REDIS_OPTIONS = "max_worker_queue_len scope strategy workers tls.ciphers tls.versions"
 _MODULES = (
     "mod_adhoc mod_amp mod_auth_token mod_bind2 mod_blocking mod_blocklist mod_bosh mod_broadcast "
     "mod_cache_users mod_caps mod_carboncopy mod_csi mod_disco mod_domain_isolation "
@@ -118,6 +119,7 @@ MONGOOSEIM_ONLY = frozenset(
         *(f"listen.c2s.allowed_auth_methods={name}" for name in _AUTH.split()),
         *(f"outgoing_pools.{name}" for name in _POOLS.split()),
         *(f"outgoing_pools.rdbms.default.{name}" for name in _POOL_OPTIONS.split()),
+        *(f"outgoing_pools.redis.default.{name}" for name in _REDIS_OPTIONS.split()),
         *(f"modules.{name}" for name in _MODULES.split()),
         *(
             f"modules.{module}.{name}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from mongoosetw.cluster.config import Cluster, worker_count
 from mongoosetw.config.acl import Access, Acl, Domains
@@ -11,6 +11,7 @@ from mongoosetw.config.checks import check_root, check_rules
 from mongoosetw.config.errors import ConfigError, ConfigErrors, Path
 from mongoosetw.config.lacking import MONGOOSEIM_ONLY, is_lacking
 from mongoosetw.config.reading import Reader
+from mongoosetw.config.redis import RedisPool, RedisPools
 from mongoosetw.config.schema import (
     AccessRule,
     AclCondition,
@@ -86,6 +87,11 @@ class Config:
     def rdbms(self) -> RDBMSPool:
         """The server's database."""
         return self.outgoing_pools.rdbms.default
+
+    @property
+    def redis(self) -> RedisPool:
+        """Where sessions are looked up with ``general.sm_backend = "redis"``."""
+        return self.outgoing_pools.redis.default
 
     @property
     def workers(self) -> int:
@@ -241,15 +247,24 @@ def _domain(text: str, path: Path, reader: Reader) -> str | None:
 
 def _pools(root: Root, document: Document) -> OutgoingPools:
     """Bring what stands in ``connection`` up into the pool, and name SQLite's file."""
-    pool = root.outgoing_pools.rdbms.default
-    if pool.connection is not None:
-        given = document.values["outgoing_pools"]["rdbms"]["default"]["connection"]
-        own = {name: getattr(pool.connection, name) for name in given if hasattr(pool, name)}
-        pool = replace(pool, **own, connection=None)
+    pool = _lifted(root.outgoing_pools.rdbms.default, document, "rdbms")
     if not pool.path:
         directory = FilePath(document.file).absolute().parent / root.general.data_dir
         pool = replace(pool, path=str(directory / DATABASE_NAME))
-    return OutgoingPools(rdbms=RDBMSPools(default=pool))
+    redis = _lifted(root.outgoing_pools.redis.default, document, "redis")
+    return OutgoingPools(rdbms=RDBMSPools(default=pool), redis=RedisPools(default=redis))
+
+
+_Pool = TypeVar("_Pool", RDBMSPool, RedisPool)
+
+
+def _lifted(pool: _Pool, document: Document, kind: str) -> _Pool:
+    """A pool with what stands in its ``connection``."""
+    if pool.connection is None:
+        return pool
+    given = document.values["outgoing_pools"][kind]["default"]["connection"]
+    own = {name: getattr(pool.connection, name) for name in given if hasattr(pool, name)}
+    return replace(pool, **own, connection=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mongoosetw.config.options import (
     section,
     sections,
 )
+from mongoosetw.config.redis import RedisPools
 
 LogLevel: TypeAlias = Literal["none", "critical", "error", "warning", "notice", "info", "debug"]
 TLSVersion: TypeAlias = Literal["tlsv1.2", "tlsv1.3"]
@@ -56,6 +57,12 @@ class General:
     )
     data_dir: str = option(
         "data", path=True, doc="Directory of databases, certificates and the control socket."
+    )
+    sm_backend: str = option(
+        "replicated",
+        doc="How nodes know of one another's sessions. `replicated`: every node knows all; "
+        "`redis`: each asks `outgoing_pools.redis.default` for the users that it needs, which is "
+        "for clusters of more than about ten nodes.",
     )
     language: str = option("en", doc="Default `xml:lang` of what the server says.")
     workers: int | Literal["auto"] = option(
@@ -365,6 +372,7 @@ class OutgoingPools:
     """Connections to other services."""
 
     rdbms: RDBMSPools = section(RDBMSPools, "SQL databases.")
+    redis: RedisPools = section(RedisPools, "Redis or Valkey servers.")
 
 
 @dataclass(frozen=True)

@@ -138,10 +138,10 @@ class ErrorTests(LoadTestCase):
     def test_lacking_features(self) -> None:
         """What MongooseIM has and we have not is said to be missing here."""
         self.assert_problem(
-            "sm_backend = 'cets'\n[[listen.s2s]]\nport = 5269\n[services.service_domain_db]\n"
+            "s2s_backend = 'cets'\n[[listen.s2s]]\nport = 5269\n[services.service_domain_db]\n"
             "[auth]\nmethods = ['internal', 'ldap']\n[outgoing_pools.rdbms.default]\n"
             "driver = 'mysql'\n[modules.mod_global_distrib]\n",
-            "3: general.sm_backend: mongoosetw does not have it (yet)",
+            "3: general.s2s_backend: mongoosetw does not have it (yet)",
             "4: listen.s2s: mongoosetw does not have it (yet)",
             "6: services: mongoosetw does not have it (yet)",
             '8: auth.methods[1]: "ldap": mongoosetw does not have it (yet)',
