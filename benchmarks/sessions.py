@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.changes import Kind, opened, pack
+from mongoosetw.cluster.sessions.directory import CHANNEL
 from mongoosetw.cluster.sessions.feed import PORTION
-from mongoosetw.cluster.sessions.replicated import CHANNEL
 from mongoosetw.testing.mesh import MemoryMesh
 from mongoosetw.testing.nodes import MemoryCluster
 

@@ -102,7 +102,7 @@ class Presence(Module[NoOptions]):
             pending = self.host.hooks.fire(UserAvailable(session, stanza))
             return _settled(pending) if isinstance(pending, Deferred) else None
 
-        return _with_lists(self.host, session.bare, tell)
+        return _with_contacts(self.host, session.bare, tell)
 
     def _broadcast(self, session: SessionLike, stanza: Stanza, contacts: Collection[JID]) -> None:
         """§4.2.2, §4.4.2: to every subscriber, and to the user's own resources."""
@@ -149,7 +149,7 @@ class Presence(Module[NoOptions]):
             status = stanza.child_text(ns.CLIENT, "status") or ""
             self.host.hooks.fire(UnsetPresence(session, status))
 
-        return _with_lists(self.host, session.bare, tell)
+        return _with_contacts(self.host, session.bare, tell)
 
     @on(SessionClosed, Order.EARLY)
     def closed(self, event: SessionClosed) -> None:
@@ -239,7 +239,7 @@ class Presence(Module[NoOptions]):
                 for contact in lists.to_them:
                     self._lose_or_find(event, contact)
 
-        return _with_lists(self.host, session.bare, tell)
+        return _with_contacts(self.host, session.bare, tell)
 
     def _hide_or_show(self, event: PrivacyChanged, subscribers: Collection[JID]) -> None:
         """§2.11: past the rules, which hold already."""
@@ -289,6 +289,22 @@ def _with_lists(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
     return use_later()
 
 
+def _with_contacts(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
+    """As :func:`_with_lists`, when the contacts' sessions are known, too."""
+
+    def look(lists: SubscriptionLists) -> Awaitable[None] | None:
+        pending = host.prepare((*lists.from_them, *lists.to_them))
+        return use(lists) if pending is None else use_later(pending, lists)
+
+    async def use_later(pending: Awaitable[None], lists: SubscriptionLists) -> None:
+        await pending
+        further = use(lists)
+        if further is not None:
+            await further
+
+    return _with_lists(host, user, look)
+
+
 def _by_user(sessions: Iterable[SessionLike]) -> dict[JID, list[SessionLike]]:
     """The available ones."""
     found: dict[JID, list[SessionLike]] = {}
@@ -309,6 +325,9 @@ def _concerning(
 
 
 async def _say_gone(lost: list[SessionLike], session: SessionLike) -> None:
+    pending = session.host.prepare({other.bare for other in lost})
+    if pending is not None:
+        await pending  # they may be back on a node that has not been asked for them
     hidden = await hidden_from(lost, session.bare)
     for other in lost:
         back = other.host.sessions.get(other.jid)

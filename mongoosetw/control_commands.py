@@ -1,7 +1,7 @@
 """The commands that ``mongoosectl`` sends: accounts, sessions, modules, hooks, the server."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mongoosetw import __version__
@@ -15,7 +15,7 @@ from mongoosetw.control_modules import ModuleCommands
 from mongoosetw.domains import DomainRefused
 from mongoosetw.loading import LoadError
 from mongoosetw.logs import UnknownLevel, current_levels, set_level
-from mongoosetw.storage.database import DatabaseUnavailable
+from mongoosetw.xmpp.errors import BackendUnavailable
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def server_control(server: "Server", call_later: Callable[..., object]) -> Contr
     told = (
         ConfigErrors,
         LoadError,
-        DatabaseUnavailable,
+        BackendUnavailable,
         DomainRefused,
         RegistrationRefused,
         UnknownLevel,
@@ -109,6 +109,7 @@ class AccountCommands:
     async def remove(self, args: Args) -> dict[str, Any]:
         """Remove an account and all that modules keep of it; its sessions are closed."""
         user, host = await self._existing(args)
+        await _locate(host, user)
         for session in host.sessions.of(user):
             session.close("not-authorized", "the account was removed")
         await host.accounts.remove(user)
@@ -167,14 +168,15 @@ class SessionCommands:
         control.command("session count")(self.count)
         control.command("session kick")(self.kick)
 
-    def list_all(self, args: Args) -> list[dict[str, Any]]:
+    async def list_all(self, args: Args) -> list[dict[str, Any]]:
         """Describe the open sessions of an account, a domain or all; with ``own``, of this node."""
         own = bool(args.get("own"))
         if args.get("jid"):
-            found = self._of(args)
+            found = await self._of(args)
         else:
-            hosts = _hosts(self._server, args)
-            found = [session for host in hosts for session in host.sessions]
+            found = []
+            for host in _hosts(self._server, args):
+                found += await self._everybody(host, own=own)
             found.sort(key=lambda session: str(session.jid))
         return [self._describe(session) for session in found if session.local or not own]
 
@@ -191,16 +193,22 @@ class SessionCommands:
             described["node"] = session.node if isinstance(session, RemoteSession) else here
         return described
 
-    def count(self, args: Args) -> dict[str, int]:
-        """Return the number of open sessions by domain; with ``own``, of this node."""
-        hosts = _hosts(self._server, args)
-        if args.get("own"):
-            return {host.domain: host.sessions.local_count for host in hosts}
-        return {host.domain: host.sessions.count() for host in hosts}
+    async def _everybody(self, host: "Host", *, own: bool) -> Sequence["SessionLike"]:
+        cluster = self._server.cluster
+        if own or cluster is None:
+            return [session for session in host.sessions if session.local]
+        return await cluster.directory.everybody(host)
 
-    def kick(self, args: Args) -> dict[str, Any]:
+    async def count(self, args: Args) -> dict[str, int]:
+        """Return the number of open sessions by domain; with ``own``, of this node."""
+        hosts, cluster = _hosts(self._server, args), self._server.cluster
+        if args.get("own") or cluster is None:
+            return {host.domain: host.sessions.local_count for host in hosts}
+        return {host.domain: await cluster.directory.count(host) for host in hosts}
+
+    async def kick(self, args: Args) -> dict[str, Any]:
         """Close the session of a full JID, or all of a bare one, with a stream error."""
-        sessions = self._of(args)
+        sessions = await self._of(args)
         if not sessions:
             raise CommandError(f"{required(args, 'jid')} has no session")
         # RFC 6120 §4.9.3.12: the administrator's decision is a policy violation to the client.
@@ -209,13 +217,22 @@ class SessionCommands:
             session.close("policy-violation", reason)
         return {"kicked": [str(session.jid) for session in sessions]}
 
-    def _of(self, args: Args) -> list["SessionLike"]:
+    async def _of(self, args: Args) -> list["SessionLike"]:
         jid = _account(args)
-        sessions = _host(self._server, jid.domain).sessions
+        host = _host(self._server, jid.domain)
+        await _locate(host, jid.bare)
+        sessions = host.sessions
         if jid.is_bare:
             return list(sessions.of(jid))
         session = sessions.get(jid)
         return [] if session is None else [session]
+
+
+async def _locate(host: "Host", user: JID) -> None:
+    """Has the sessions of a user known, on whatever node they are."""
+    pending = host.prepare((user,))
+    if pending is not None:
+        await pending
 
 
 class ServerCommands:

@@ -1,7 +1,7 @@
 """A host: one served domain with its hooks, iq handlers, modules and sessions."""
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
@@ -47,6 +47,7 @@ class Host:
         self.offers: dict[object, Offer] = {}
         self.hooks = HookBus(self.offers.clear)
         self.sessions = SessionRegistry()
+        self.locate: Callable[[Iterable[JID]], Deferred[None] | None] | None = None
         self.metrics = host_metrics(config.name)
         self.accounts: Accounts = build_accounts(
             server,
@@ -70,6 +71,14 @@ class Host:
         self._background: set[Deferred[Any]] = set()
         count_events(self.hooks, config.name)
         watch_guests(self)
+
+    def prepare(self, users: Iterable[JID]) -> Deferred[None] | None:
+        """Makes sure that :attr:`sessions` has all sessions of users; None if it has.
+
+        That is so for the user of each session of this node, for the recipient of a stanza that a
+        handler gets, and, unless ``general.sm_backend`` is ``"redis"``, for everybody.
+        """
+        return None if self.locate is None else self.locate(users)
 
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""
@@ -114,6 +123,10 @@ class Host:
 
     def receive(self, stanza: Stanza) -> Deferred[None] | None:
         """Delivers a stanza for this domain, filtered; errors are bounced."""
+        if self.locate is not None:
+            located = self.locate((stanza.to.bare,))  # type: ignore[union-attr]  # it has one here
+            if located is not None:
+                return Deferred.fromCoroutine(self._receive_when(located, stanza))
         try:
             if self.hooks.handled(FilterLocalPacket):
                 event = FilterLocalPacket(stanza, self)
@@ -128,6 +141,12 @@ class Host:
             self.router.bounce(stanza, error)
             return None
 
+    async def _receive_when(self, located: Deferred[None], stanza: Stanza) -> None:
+        await located
+        pending = self.receive(stanza)
+        if pending is not None:
+            await pending
+
     async def _receive_later(self, event: FilterLocalPacket, pending: Deferred[Any]) -> None:
         try:
             if await pending is not STOP:
@@ -139,6 +158,11 @@ class Host:
 
     def deliver(self, stanza: Stanza) -> None:
         """Delivers a stanza for this domain that was filtered before; errors are bounced."""
+        assert stanza.to is not None
+        located = self.prepare((stanza.to.bare,))
+        if located is not None:
+            self._watch(located.addCallback(lambda _: self.deliver(stanza)))
+            return
         try:
             pending = self._deliver(stanza)
         except (StanzaError, HookFailed) as error:

@@ -19,6 +19,7 @@ from mongoosetw.cluster.sessions.cluster import Cluster
 from mongoosetw.config.diff import Change, changed
 from mongoosetw.config.errors import ConfigError, ConfigErrors
 from mongoosetw.config.load import Config
+from mongoosetw.config.redis import RedisPool
 from mongoosetw.config.schema import ListenC2S
 from mongoosetw.domains import Domains
 from mongoosetw.hooks.bus import HookBus
@@ -32,6 +33,7 @@ from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.router import Router
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.domains import SQLDomainStore
+from mongoosetw.storage.redis import Redis, RedisLike
 from mongoosetw.storage.schema import Schema
 from mongoosetw.xmpp.jid import JID, InvalidJID
 
@@ -57,6 +59,7 @@ class Server:
         replace, so that one fast clock does not move the times of messages.
     :ivar cluster: the sessions of the other nodes; None where there are none, or where they keep
         theirs for themselves.
+    :ivar redis: knows where sessions are; None where all nodes know all sessions.
     :ivar draining: no more clients are taken: the node is about to go.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
@@ -72,8 +75,10 @@ class Server:
         threads: bool = True,
         membership: Membership | None = None,
         now: Callable[[], int] = microseconds,
+        redis: Callable[[Any, RedisPool], RedisLike] = Redis,
     ) -> None:
         """
+        :param redis: makes the client of Redis, if one is needed.
         :param now: the time that ids are made of, in microseconds since 1970.
         """
         self.config = config
@@ -96,8 +101,11 @@ class Server:
         self.router = Router(self.hooks)
         self.hosts: dict[str, Host] = {}
         self.listeners: list[ClientListener] = []
+        self.redis: RedisLike | None = None
         self.cluster: Cluster | None = None
         if not isinstance(self.mesh, Alone) and config.cluster.sessions == "shared":
+            if config.general.sm_backend == "redis":
+                self.redis = redis(clock, config.redis)
             self.cluster = Cluster(self)
         self.active: ClientStream | None = None
         self.when_stopped: Callable[[], None] = lambda: None
@@ -151,6 +159,8 @@ class Server:
         # Another key than the one that it is derived from: their uses must not meet.
         self.secret = hmac.digest(shared, b"accounts that do not exist", "sha256")
         await self._open_hosts()
+        if self.redis is not None:
+            self.redis.start()
         if self.membership is not None:
             self.membership.start()
 
@@ -245,6 +255,8 @@ class Server:
             host.release()
         if self.cluster is not None:
             self.cluster.stop()
+        if self.redis is not None:
+            await self.redis.close()
         if self.message_log is not None:
             await self.message_log.close()
         if self.membership is not None:

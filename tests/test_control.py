@@ -120,6 +120,7 @@ class FakeServer:
             domain="localhost",
             accounts=FakeAccounts(),
             sessions=Registry(),
+            prepare=lambda users: None,
             modules={"mod_ping": FakeModule()},
             hooks=SimpleNamespace(describe=lambda: described),
         )

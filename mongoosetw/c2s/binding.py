@@ -47,6 +47,9 @@ def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
     :returns: a Deferred while a module has to wait.
     """
     assert stream.host is not None and stream.user is not None
+    located = stream.host.prepare((stream.user,))
+    if located is not None:
+        return started(_bind_when(located, stream, stanza))
     try:
         if not stanza.id:
             raise StanzaError("bad-request")  # RFC 6120 §8.2.3
@@ -59,6 +62,16 @@ def bind(stream: "ClientStream", stanza: Stanza) -> Deferred[None] | None:
     if isinstance(pending, Deferred):
         return started(_open_later(pending, stream, session, stanza))
     return _come_home(stream, session, stanza)
+
+
+async def _bind_when(
+    located: Deferred[None], stream: "ClientStream", stanza: Stanza
+) -> None:
+    await located
+    if not stream.closed:
+        pending = bind(stream, stanza)
+        if pending is not None:
+            await pending
 
 
 async def _open_later(

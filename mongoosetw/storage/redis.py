@@ -8,7 +8,8 @@ knows whether that is right.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, TypeAlias
 
 from hiredis import ProtocolError, Reader, ReplyError, pack_command
@@ -27,6 +28,7 @@ from mongoosetw.xmpp.errors import BackendUnavailable
 
 logger = logging.getLogger(__name__)
 Value: TypeAlias = "str | bytes | int | float"
+Command: TypeAlias = "tuple[Value, ...]"
 Address: TypeAlias = "tuple[str, int]"
 
 MOST_WAITING: Final = 200_000
@@ -56,6 +58,9 @@ class RedisLike(Protocol):
         Commands are run in the order of the calls, as long as :attr:`server` stays the same.
         """
 
+    def calls(self, commands: Sequence[Command]) -> "Deferred[list[Any]]":
+        """Sends several, at least one; fires with all answers when the last has come."""
+
     def watch(self, connected: Callable[[], None], lost: Callable[[], None]) -> None:
         """Has changes of the connection told."""
 
@@ -63,7 +68,29 @@ class RedisLike(Protocol):
         """Begins to connect."""
 
     async def close(self) -> None:
-        """Connects no longer; what waits for an answer fails."""
+        """Connects no longer; what was sent before is done."""
+
+
+class _Wait:
+    """Commands that were sent together, and the answers so far."""
+
+    __slots__ = ("answers", "got", "number", "since")
+
+    def __init__(self, since: float, number: int) -> None:
+        self.since = since
+        self.number = number
+        self.got: list[Any] = []
+        self.answers: Deferred[list[Any]] = Deferred()
+
+    def done(self) -> None:
+        """All have come."""
+        refused = next((reply for reply in self.got if isinstance(reply, ReplyError)), None)
+        if self.answers.called:
+            return  # whoever asked has cancelled
+        if refused is None:
+            self.answers.callback(self.got)
+        else:
+            self.answers.errback(RedisUnavailable(str(refused)))
 
 
 class _Connection(TwistedProtocol):
@@ -78,7 +105,7 @@ class _Connection(TwistedProtocol):
         self._clock = clock
         self._timeout = timeout
         self._reader = Reader()
-        self._waiting: deque[tuple[float, Deferred[Any]]] = deque()
+        self._waiting: deque[_Wait] = deque()
         self._unsent: list[bytes] = []
         self._beat: IDelayedCall | None = None
         self._reason = ""
@@ -92,16 +119,21 @@ class _Connection(TwistedProtocol):
 
     def call(self, *command: Value) -> "Deferred[Any]":
         """Sends a command at the end of the turn."""
+        return self.calls((command,)).addCallback(_first)
+
+    def calls(self, commands: Sequence[Command]) -> "Deferred[list[Any]]":
+        """Sends commands at the end of the turn."""
         if not self.open:
             return fail(RedisUnavailable(self._reason))
         if len(self._waiting) >= MOST_WAITING:
             return fail(RedisUnavailable("too many commands wait for an answer"))
-        answer: Deferred[Any] = Deferred()
-        self._waiting.append((self._clock.seconds(), answer))
+        wait = _Wait(self._clock.seconds(), len(commands))
+        self._waiting.append(wait)
         if not self._unsent:
             self._clock.callLater(0, self._send)
-        self._unsent.append(pack_command(command))  # type: ignore[arg-type]  # of any length
-        return answer
+        # of any length, which the annotation does not say
+        self._unsent += [pack_command(command) for command in commands]  # type: ignore[arg-type]
+        return wait.answers
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -113,7 +145,7 @@ class _Connection(TwistedProtocol):
         self._beat = self._clock.callLater(self._timeout / 2, self._look)
         if not self._waiting:
             self.call("PING").addErrback(lambda failure: failure.trap(RedisUnavailable))
-        elif self._clock.seconds() - self._waiting[0][0] > self._timeout:
+        elif self._clock.seconds() - self._waiting[0].since > self._timeout:
             self.drop("no answer in time")
 
     def dataReceived(self, data: bytes) -> None:
@@ -121,22 +153,22 @@ class _Connection(TwistedProtocol):
         self._reader.feed(data)
         try:
             while self._waiting and (reply := self._reader.gets()) is not False:
-                self._answer(self._waiting.popleft()[1], reply)
+                self._take(reply)
         except ProtocolError as error:
             self.drop(f"not understood: {error}")
 
-    def _answer(self, answer: "Deferred[Any]", reply: Any) -> None:
-        if answer.called:
-            return  # whoever asked has cancelled
-        if not isinstance(reply, ReplyError):
-            answer.callback(reply)
-            return
-        text = str(reply)
-        if self.used:
-            logger.error("redis_refused reason=%s", text)
-        answer.errback(RedisUnavailable(text))
-        if text.startswith(_NO_MASTER):
-            self.drop(text)
+    def _take(self, reply: Any) -> None:
+        wait = self._waiting[0]
+        wait.got.append(reply)
+        if isinstance(reply, ReplyError):
+            text = str(reply)
+            if self.used:
+                logger.error("redis_refused reason=%s", text)
+            if text.startswith(_NO_MASTER):
+                self.drop(text)
+        if len(wait.got) == wait.number:
+            self._waiting.popleft()
+            wait.done()
 
     def drop(self, reason: str) -> None:
         """Ends the connection at once."""
@@ -153,9 +185,9 @@ class _Connection(TwistedProtocol):
             self._beat.cancel()
         waiting, self._waiting = self._waiting, deque()
         self.ended.callback(self._reason)
-        for _, answer in waiting:
-            if not answer.called:
-                answer.errback(RedisUnavailable(self._reason))
+        for wait in waiting:
+            if not wait.answers.called:
+                wait.answers.errback(RedisUnavailable(self._reason))
 
 
 class Redis:
@@ -184,12 +216,21 @@ class Redis:
             return fail(RedisUnavailable("no connection"))
         return self._connection.call(*command)
 
+    def calls(self, commands: Sequence[Command]) -> "Deferred[list[Any]]":
+        """Sends several."""
+        if self._connection is None:
+            return fail(RedisUnavailable("no connection"))
+        return self._connection.calls(commands)
+
     def start(self) -> None:
         """Begins to connect."""
         self._running = Deferred.fromCoroutine(self._run())
 
     async def close(self) -> None:
-        """Connects no longer."""
+        """Connects no longer; what was sent is done before."""
+        if self._connection is not None:
+            with suppress(RedisUnavailable):
+                await self._connection.call("PING")
         if self._running is not None:
             running, self._running = self._running, None
             running.addErrback(lambda failure: failure.trap(CancelledError))
@@ -299,6 +340,10 @@ class Redis:
         factory.noisy = False
         connection: _Connection = await endpoint.connect(factory)
         return connection
+
+
+def _first(answers: list[Any]) -> Any:
+    return answers[0]
 
 
 async def _log_in(connection: _Connection, username: str, password: str) -> None:

@@ -17,6 +17,7 @@ from mongoosetw.storage.engine import memory_engine
 from mongoosetw.testing.client import Connection
 from mongoosetw.testing.clock import NodeClock
 from mongoosetw.testing.mesh import MemoryMesh, MemoryNetwork
+from mongoosetw.testing.redis_memory import MemoryRedis
 
 EPOCH = 1_700_000_000
 """What the nodes' clocks show when a test begins, in seconds since 1970."""
@@ -71,6 +72,7 @@ class MemoryCluster:
 
     :ivar nodes: those that run, by name.
     :ivar network: the wires between them.
+    :ivar redis: used with ``general.sm_backend = "redis"``.
     """
 
     def __init__(self, clock: Any, configuration: str, **network: Any) -> None:
@@ -81,6 +83,7 @@ class MemoryCluster:
         """
         self.clock = clock
         self.network = MemoryNetwork(clock, **network)
+        self.redis = MemoryRedis(clock)
         self.nodes: dict[str, MemoryNode] = {}
         self._engine = memory_engine()
         self._config = load_text(configuration, options_of)
@@ -106,6 +109,7 @@ class MemoryCluster:
             threads=False,
             membership=membership,
             now=self._now(skew),
+            redis=lambda clock, options: self.redis.client(clock),
         )
         started = Deferred.fromCoroutine(server.start())
         listener = server.listener(self._config.listen.c2s[0])

@@ -105,13 +105,19 @@ class DirectoryNode:
         self.lost: list[tuple[list[str], str, bool]] = []
         self.notes: list[tuple[str, str, str]] = []
         self.hooks = HookBus()
-        self.directory = Replicated(
-            self.mesh, clock, self.relay, lambda *what: self.notes.append(what)
-        )
+        self.directory = self.make_directory(clock)
         self.hosts: dict[str, FakeHost] = {}
         for domain in domains:
             self.serve(domain)
         self.mesh.start()
+
+    def make_directory(self, clock: Clock) -> Any:
+        """The back end."""
+        return Replicated(self.mesh, clock, self.relay, self.note)
+
+    def note(self, *what: str) -> None:
+        """Something is written down for the operator."""
+        self.notes.append(what)  # type: ignore[arg-type]
 
     def serve(self, domain: str) -> FakeHost:
         """Serves a domain from now on."""

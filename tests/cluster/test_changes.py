@@ -32,7 +32,7 @@ def as_bytes(record: Opened | Closed) -> bytes:
     """The record of a session that is like this."""
     session: Any = SimpleNamespace(**record._asdict())
     if isinstance(record, Closed):
-        return closed(session, replaced=record.replaced)
+        return closed(record.sid, replaced=record.replaced)
     session.jid = f"{record.local}@{record.domain}/{record.resource}"
     session.available = record.priority is not None
     return opened(session)

@@ -3,8 +3,8 @@
 from unittest.mock import patch
 
 from mongoosetw.cluster.sessions import feed
+from mongoosetw.cluster.sessions.directory import CHANNEL, READY
 from mongoosetw.cluster.sessions.peer import PATIENCE
-from mongoosetw.cluster.sessions.replicated import CHANNEL, READY
 from mongoosetw.xmpp.jid import JID
 from tests.cluster.test_directory import JULIET, ROMEO, DirectoryCase
 

@@ -109,12 +109,12 @@ class SharedTests(ClusterTestCase):
         self.connect("juliet@localhost/balcony", node="b")
         self.settle()
         commands = SessionCommands(self.servers["c"])
-        rows = {row["jid"]: row["node"] for row in commands.list_all({})}
+        rows = {row["jid"]: row["node"] for row in self.await_(commands.list_all({}))}
         self.assertEqual(rows, {"juliet@localhost/balcony": "b", ROMEO: "a"})
-        self.assertEqual(commands.count({}), {"localhost": 2})
-        self.assertEqual(commands.count({"own": True}), {"localhost": 0})
-        self.assertEqual(commands.list_all({"own": True}), [])
-        self.assertEqual(commands.kick({"jid": ROMEO}), {"kicked": [ROMEO]})
+        self.assertEqual(self.await_(commands.count({})), {"localhost": 2})
+        self.assertEqual(self.await_(commands.count({"own": True})), {"localhost": 0})
+        self.assertEqual(self.await_(commands.list_all({"own": True})), [])
+        self.assertEqual(self.await_(commands.kick({"jid": ROMEO})), {"kicked": [ROMEO]})
         self.settle()
         self.assertIn(b"<policy-violation", romeo.output())
         self.assert_known({"juliet@localhost/balcony": None})

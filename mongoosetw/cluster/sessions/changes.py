@@ -37,6 +37,8 @@ class Kind(IntEnum):
         since now: it has not been told of the node's sessions.
     :cvar SEEN: nothing new; the head says how much has arrived.
     :cvar ASK: tell all sessions anew, or those of a domain.
+    :cvar WATCHES: in which Redis the node has said of whom it wants to be told.
+    :cvar UNASKED: what has happened, as CHANGES, told to all.
     """
 
     BEGIN = 1
@@ -47,6 +49,8 @@ class Kind(IntEnum):
     MISSED = 6
     SEEN = 7
     ASK = 8
+    WATCHES = 9
+    UNASKED = 10
 
 
 NUMBERED: Final = frozenset(
@@ -119,9 +123,9 @@ def opened(session: SessionLike) -> bytes:
     return b"".join((head, flags, jid))
 
 
-def closed(session: SessionLike, *, replaced: bool = False) -> bytes:
+def closed(sid: int, *, replaced: bool = False) -> bytes:
     """The record of the end of a session."""
-    return _CLOSED.pack(_REPLACED if replaced else _CLOSE, session.sid)
+    return _CLOSED.pack(_REPLACED if replaced else _CLOSE, sid)
 
 
 def records(body: bytes) -> list[Opened | Closed]:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.calls import Calls
 from mongoosetw.cluster.sessions.directory import Directory
+from mongoosetw.cluster.sessions.redis import RedisDirectory
+from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.cluster.sessions.relay import Relay
 from mongoosetw.cluster.sessions.replicated import Replicated
 
@@ -23,10 +25,16 @@ class Cluster:
     def __init__(self, server: "Server") -> None:
         links = None if server.membership is None else server.membership.links
         notes = () if links is None else (links.happenings.add,)
+        mesh, clock = server.mesh, server.clock
         self.relay = Relay(server)
-        self.directory: Directory = Replicated(server.mesh, server.clock, self.relay, *notes)
+        self.calls = Calls(mesh, clock)
+        self.directory: Directory
+        if server.redis is None:
+            self.directory = Replicated(mesh, clock, self.relay, *notes)
+        else:
+            store = Store(server.redis, server.config.cluster.cluster_name, mesh.local)
+            self.directory = RedisDirectory(mesh, clock, self.relay, self.calls, store, *notes)
         self.relay.start()  # it hears of a lost link when the sessions behind it are gone
-        self.calls = Calls(server.mesh, server.clock)
 
     def attach(self, host: "Host") -> None:
         """A host is served from now on."""

@@ -1,14 +1,20 @@
 """Which sessions there are on the other nodes: what a back end has to do."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
+
+CHANNEL: Final = "session"
+READY: Final = 5.0
+"""Seconds that a node waits for what the others have to tell before it takes clients."""
 
 
 class Directory(Protocol):
@@ -26,6 +32,18 @@ class Directory(Protocol):
         :returns: None if they are.
         """
 
+    async def everybody(self, host: "Host") -> list[SessionLike]:
+        """All sessions of a host, on all nodes, for an operator.
+
+        :raises BackendUnavailable: they cannot be found out.
+        """
+
+    async def count(self, host: "Host") -> int:
+        """How many there are.
+
+        :raises BackendUnavailable: that cannot be found out.
+        """
+
     def ready(self) -> "Deferred[None]":
         """Fires when this node knows what it can know: it may take clients."""
 
@@ -34,3 +52,10 @@ class Directory(Protocol):
 
     def stop(self) -> None:
         """The server stops."""
+
+
+def pause(clock: IReactorTime, seconds: float) -> "Deferred[None]":
+    """Fires when some time has passed."""
+    paused = Deferred[None]()
+    clock.callLater(seconds, paused.callback, None)
+    return paused

@@ -26,12 +26,19 @@ def welcome(session: SessionLike) -> None:
         session.host.hooks.fire(SessionTakesMessages(session))
 
 
-def tell_found(found: Iterable[SessionLike], missed: Iterable[SessionLike]) -> None:
+def tell_found(
+    found: Iterable[SessionLike],
+    missed: Iterable[SessionLike],
+    others: Iterable[SessionLike] = (),
+) -> None:
     """Sessions of another node have become known, and some of this one have missed them.
 
     Those of either that are not available any more have missed nothing.
+
+    :param others: further ones that are found, and are not to be registered here.
     """
     found = [s for s in found if s.available and is_registered(s)]
+    found += [s for s in others if s.available]
     if found:
         for host, some in _by_host(missed).items():
             host.hooks.fire(SessionsFound(found, some))

@@ -25,6 +25,7 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import (
     is_registered,
     takes_messages,
@@ -41,13 +42,10 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.cluster.sessions.relay import Relay
     from mongoosetw.host import Host
 
-CHANNEL: Final = "session"
 PACE: Final = 0.025
 """Seconds between two portions."""
 ACKNOWLEDGE: Final = 64
 """Changes that are taken before their node is told so, if there is nothing else to tell."""
-READY: Final = 5.0
-"""Seconds that a node waits for what the others have to tell before it takes clients."""
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +105,14 @@ class Replicated:
     def prepare(self, users: Iterable[JID]) -> None:
         """All are known always."""
 
+    async def everybody(self, host: "Host") -> list[SessionLike]:
+        """All sessions of a host, on all nodes."""
+        return list(host.sessions)
+
+    async def count(self, host: "Host") -> int:
+        """How many there are."""
+        return host.sessions.count()
+
     def ready(self) -> "Deferred[None]":
         """Fires when all nodes that could be reached have told their sessions."""
         if self._is_ready():
@@ -115,7 +121,7 @@ class Replicated:
 
     async def _wait(self, until: float) -> None:
         while not self._is_ready() and self._clock.seconds() < until:
-            await _pause(self._clock, PACE)
+            await pause(self._clock, PACE)
         for peer in self._peers.values():
             if not peer.copy.complete:
                 logger.warning("sessions_incomplete peer=%s", peer.node.name)
@@ -164,7 +170,7 @@ class Replicated:
         self._disappear(session)
         if self._peers:
             replaced = session.host.sessions.get(session.jid) is not None
-            self._tell(closed(session, replaced=replaced))
+            self._tell(closed(session.sid, replaced=replaced))
         self._follow(self._claims.freed(session.host, session.jid))
 
     def _disappear(self, session: SessionLike) -> None:
@@ -404,9 +410,3 @@ class Replicated:
     def _own(self, record: Opened | Closed) -> SessionLike | None:
         """The session of this node that a record names, if it is available."""
         return next((s for s in self._available if s.sid == record.sid), None)
-
-
-def _pause(clock: IReactorTime, seconds: float) -> "Deferred[None]":
-    paused = Deferred[None]()
-    clock.callLater(seconds, paused.callback, None)
-    return paused

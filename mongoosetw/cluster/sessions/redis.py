@@ -1,0 +1,415 @@
+"""Which sessions there are on the other nodes: the back end ``redis``, where nodes know some.
+
+Redis says where the sessions of a user are. A node that needs them registers as one that watches
+the user, reads what there is, and from then on is told changes by the nodes that have the
+sessions, over the links. Each of these learns who watches with the same round trip that writes the
+change down: so whatever the order at Redis, it is read or told.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.sessions.calls import CallFailed, Calls
+from mongoosetw.cluster.sessions.changes import (
+    BadFrame,
+    Frame,
+    Kind,
+    Opened,
+    opened,
+    records,
+    unpack,
+)
+from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
+from mongoosetw.cluster.sessions.found import tell_found, tell_lost, welcome
+from mongoosetw.cluster.sessions.redis_others import Others, user_of
+from mongoosetw.cluster.sessions.redis_peers import Peer
+from mongoosetw.cluster.sessions.redis_store import ALIVE, AT_ONCE, Entry, Store
+from mongoosetw.cluster.sessions.redis_upkeep import AGAIN, Tasks, Upkeep
+from mongoosetw.cluster.sessions.redis_watching import Watching
+from mongoosetw.cluster.sessions.redis_writing import Change, Writing
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.storage.redis import RedisUnavailable
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.relay import Relay
+    from mongoosetw.host import Host
+
+logger = logging.getLogger(__name__)
+CALL: Final = "sessions"
+"""The question for the sessions of users, where Redis cannot be asked."""
+COUNT: Final = "session-count"
+"""The question how many sessions of a domain a node has."""
+ASK_TIMEOUT: Final = 2.0
+CLEAN_AFTER: Final = ALIVE + 10.0
+"""Seconds after the loss of a node, when it counts as dead and the others have read what it had."""
+
+
+class RedisDirectory:
+    """Nodes know the sessions of the users that they have to do with.
+
+    :param note: has what happened written down for the operator: what, which node, how.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        clock: IReactorTime,
+        relay: "Relay",
+        calls: Calls,
+        store: Store,
+        note: Callable[[str, str, str], None] = lambda what, node, how: None,
+    ) -> None:
+        self._mesh = mesh
+        self._clock = clock
+        self._calls = calls
+        self._store = store
+        self._note = note
+        self._hosts: dict[str, Host] = {}
+        self._available: dict[SessionLike, None] = {}
+        self._missing: dict[str, int] = {}
+        self._tasks = Tasks(clock)
+        self._writing = Writing(store, clock, self._tell)
+        self._watching = Watching(store, clock, self, self._writing.flush)
+        follows = self._watching.__contains__
+        self._others = Others(clock, relay, self._hosts, follows, self._follow)
+        self._peers = self._others.peers
+        calls.serve(CALL, self._answer)
+        calls.serve(COUNT, self._count)
+        mesh.receive(CHANNEL, self._received)
+        mesh.watch(self._up, self._down)
+        left = self._take_left
+        self._upkeep = Upkeep(store, self._tasks, self._watching, left, self._announce)
+
+    # -- Directory
+
+    def attach(self, host: "Host") -> None:
+        """A host is served from now on."""
+        self._hosts[host.domain] = host
+        host.sessions.watcher = self
+        host.locate = self.prepare
+
+    def detach(self, host: "Host") -> None:
+        """It is served no longer."""
+        self._writing.flush()
+        for user in [user for user in self._watching.users() if user.domain == host.domain]:
+            self._watching.forget(user)
+        del self._hosts[host.domain]
+        host.sessions.watcher = None
+        host.locate = None
+
+    def prepare(self, users: Iterable[JID]) -> "Deferred[None] | None":
+        """Makes sure that the sessions of accounts are known here."""
+        return self._watching.prepare(users)
+
+    async def everybody(self, host: "Host") -> list[SessionLike]:
+        """All sessions of a host, on all nodes."""
+        found = list(host.sessions.local())
+        for peer in list(self._peers.values()):
+            entries = await self._store.of_node(peer.node.name)
+            there = [e for e in entries if e.incarnation == peer.node.incarnation]
+            found += [s for s in self._others.unregistered(there) if s.host is host]
+        return found
+
+    async def count(self, host: "Host") -> int:
+        """How many there are: each node counts its own."""
+        question = host.domain.encode()
+        answers = [self._calls.call(n, COUNT, question, ASK_TIMEOUT) for n in self._peers]
+        try:
+            return host.sessions.local_count + sum(map(int, await gatherResults(answers)))
+        except FirstError as error:
+            raise RedisUnavailable(str(error.subFailure.value)) from None
+
+    def _count(self, node: Node, question: bytes) -> bytes:
+        host = self._hosts.get(question.decode())
+        return b"0" if host is None else b"%d" % host.sessions.local_count
+
+    def ready(self) -> "Deferred[None]":
+        """Fires when Redis was reached, and all nodes that could be have said who they are."""
+        if self._is_ready():
+            return succeed(None)
+        return Deferred.fromCoroutine(self._wait(self._clock.seconds() + READY))
+
+    async def _wait(self, until: float) -> None:
+        while not self._is_ready() and self._clock.seconds() < until:
+            await pause(self._clock, 0.025)
+        if not self._upkeep.registered:
+            logger.warning("sessions_without_redis nodes=%d", len(self._peers))
+
+    def _is_ready(self) -> bool:
+        greeted = all(peer.greeted for peer in self._peers.values())
+        return bool(self._upkeep.registered) and greeted and not self._mesh.awaited
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For each other node how many of its sessions are known here."""
+        return [
+            {"node": name, "sessions": len(peer.sessions), "complete": peer.greeted}
+            for name, peer in sorted(self._peers.items())
+        ]
+
+    def stop(self) -> None:
+        """The server stops."""
+        self._writing.flush()
+        self._watching.stop()
+        self._others.stop()
+        self._tasks.stop()
+
+    # -- Knowledge
+
+    def serves(self, user: JID) -> bool:
+        """Whether the user's domain is served here."""
+        return user.domain in self._hosts
+
+    def own(self, user: JID) -> Sequence[SessionLike]:
+        """The user's sessions of this node."""
+        host = self._hosts.get(user.domain)
+        return () if host is None else [s for s in host.sessions.of(user) if s.local]
+
+    def take(self, entries: Iterable[Entry], began: float) -> None:
+        """Sessions were found in Redis."""
+        own = self._mesh.local
+        for entry in entries:
+            if (entry.node, entry.incarnation) == (own.name, own.incarnation):
+                self._take_own(entry.session)
+            else:
+                self._others.take(entry, began)
+
+    def _take_own(self, session: Opened) -> None:
+        """Redis was away when a session of this node ended."""
+        host = self._hosts.get(session.domain)
+        if host is not None and not any(s.sid == session.sid for s in host.sessions.local()):
+            self._writing.gone(user_of(session), session.sid)
+
+    def _take_left(self, entry: Entry) -> None:
+        """A session that this process or an earlier one of its name has written down."""
+        if entry.incarnation == self._mesh.local.incarnation:
+            self._take_own(entry.session)
+        else:
+            self._writing.gone(user_of(entry.session), entry.session.sid)
+
+    def drop(self, user: JID) -> None:
+        """The user's sessions on other nodes are not followed any more."""
+        self._others.drop(user)
+
+    async def ask(self, users: Sequence[JID]) -> None:
+        """Redis does not answer: the other nodes are asked, and tell all changes from now on."""
+        self._upkeep.withdraw()
+        nodes = list(self._peers)
+        await DeferredList([Deferred.fromCoroutine(self._ask(n, users)) for n in nodes])
+
+    async def _ask(self, node: str, users: Sequence[JID]) -> None:
+        began = self._clock.seconds()
+        for start in range(0, len(users), AT_ONCE):
+            question = "\n".join(map(str, users[start : start + AT_ONCE])).encode()
+            try:
+                answer = await self._calls.call(node, CALL, question, ASK_TIMEOUT)
+                found = [r for r in records(answer) if isinstance(r, Opened)]
+            except (CallFailed, BadFrame) as error:
+                logger.warning("sessions_not_asked peer=%s reason=%s", node, error)
+                if node in self._peers:
+                    self._tasks.later(AGAIN, self._ask_later, node, users[start:])
+                return
+            self.take((Entry(node, self._incarnation(node), each) for each in found), began)
+
+    def _ask_later(self, node: str, users: Sequence[JID]) -> None:
+        left = [user for user in users if user in self._watching]
+        if node in self._peers and left:
+            self._tasks.run(self._ask(node, left))
+
+    def _incarnation(self, node: str) -> int:
+        peer = self._peers.get(node)
+        return -1 if peer is None else peer.node.incarnation
+
+    def _answer(self, node: Node, question: bytes) -> bytes:
+        """Another node asks for the sessions of users."""
+        users = map(JID.parse, question.decode().split("\n"))
+        return b"".join(opened(session) for user in users for session in self.own(user))
+
+    # -- SessionWatcher: what this node tells
+
+    def opened(self, session: SessionLike, older: SessionLike | None) -> None:
+        """A session of this node was registered, maybe in the place of another node's."""
+        self._others.arrives(session, older)
+        self._watching.prepare((session.bare,))
+        self.changed(session)
+
+    def changed(self, session: SessionLike) -> None:
+        """Its presence, priority or flags changed."""
+        seen = None
+        if not session.available:
+            self._disappear(session)
+        elif session not in self._available:
+            self._available[session] = None
+            seen = {name: peer.seen for name, peer in self._peers.items()}
+        self._writing.there(session, seen)
+
+    def closed(self, session: SessionLike) -> None:
+        """It is registered no longer."""
+        self._disappear(session)
+        replaced = session.host.sessions.get(session.jid) is not None
+        self._writing.gone(session.bare, session.sid, replaced=replaced)
+        follower = self._others.claims.freed(session.host, session.jid)
+        if follower is not None:
+            self._follow(follower)
+
+    def _disappear(self, session: SessionLike) -> None:
+        if session in self._available:
+            del self._available[session]
+            self._writing.forget(session)
+            for peer in self._peers.values():
+                peer.forget(session)
+
+    def _tell(self, change: Change, watchers: set[str] | None, server: str) -> None:
+        wanting = [peer for peer in self._peers.values() if peer.wants(watchers, server)]
+        if not wanting:
+            return
+        body = change.body()
+        new = [session for session in change.new if session in self._available]
+        for peer in wanting:
+            asked = watchers is not None and peer.watches == server
+            kind = Kind.CHANGES if asked else Kind.UNASKED
+            seen = change.seen.get(peer.node.name, 0) if new else None
+            if not peer.tell(kind, body, seen, new):
+                self._postpone(peer)
+
+    # -- links
+
+    def _up(self, node: Node) -> None:
+        def send(frame: bytes) -> bool:
+            return self._mesh.send(node.name, CHANNEL, frame)
+
+        peer = self._peers[node.name] = Peer(node, send)
+        self._greet(peer)
+
+    def _greet(self, peer: Peer) -> None:
+        """Has a node read the sessions of this one."""
+        number = sum(host.sessions.local_count for host in self._hosts.values())
+        if not peer.say(Kind.BEGIN, f"{number} {self._upkeep.registered}".encode()):
+            self._postpone(peer)
+
+    def _announce(self) -> None:
+        """Tells the nodes where this one's users are registered."""
+        for peer in self._peers.values():
+            if not peer.say(Kind.WATCHES, self._upkeep.registered.encode()):
+                self._postpone(peer)
+
+    def _postpone(self, peer: Peer) -> None:
+        """There was no room for what a node has to be told: it reads all anew, later."""
+        logger.warning("sessions_not_told peer=%s reason=queue-full", peer.node.name)
+        self._tasks.later(AGAIN, self._greet_again, peer)
+
+    def _greet_again(self, peer: Peer) -> None:
+        if self._peers.get(peer.node.name) is peer:
+            self._greet(peer)
+
+    def _down(self, node: Node) -> None:
+        peer = self._peers.pop(node.name, None)
+        if peer is None or self._tasks.stopped:
+            return
+        left = self._mesh.left(node.name)
+        self._lost(self._others.lose(peer), node, left)
+        if not left:
+            known = set(peer.sessions)
+            self._tasks.run(self._lose_others(node, known))
+        self._tasks.later(CLEAN_AFTER, self._clean_later, node)
+
+    def _lost(self, lost: list[RemoteSession], node: Node, left: bool) -> None:
+        if not lost:
+            return
+        text = f"{len(lost)}, {'it left' if left else 'it was lost'}"
+        self._note("sessions lost", node.name, text)
+        logger.info("sessions_lost peer=%s sessions=%d", node.name, len(lost))
+        tell_lost(lost, node.name, left=left)
+
+    async def _lose_others(self, node: Node, known: set[int]) -> None:
+        """Clients here may have seen sessions that are not followed any more: Redis has all."""
+        entries = await self._store.of_node(node.name)
+        if node.name in self._peers:
+            return  # it is back
+        entries = [e for e in entries if e.incarnation == node.incarnation]
+        self._missing[node.name] = node.incarnation
+        others = (e for e in entries if e.session.sid not in known)
+        self._lost(self._others.unregistered(others), node, False)
+
+    def _clean_later(self, node: Node) -> None:
+        """One of the nodes that are left removes what a dead one has left in Redis."""
+        first = min((*self._peers, self._mesh.local.name)) == self._mesh.local.name
+        if first and node.name not in self._peers:
+            self._tasks.run(self._upkeep.clean(node.name))
+
+    # -- what other nodes tell
+
+    def _received(self, node: Node, payload: bytes) -> None:
+        peer = self._peers.get(node.name)
+        if peer is None:
+            return
+        try:
+            frame = unpack(payload)
+            peer.heard(frame.seen)
+            self._take(peer, frame)
+        except (BadFrame, UnicodeDecodeError, ValueError) as error:
+            logger.error("sessions_unreadable peer=%s reason=%s", node.name, error)
+
+    def _take(self, peer: Peer, frame: Frame) -> None:
+        if frame.kind in (Kind.CHANGES, Kind.UNASKED):
+            self._take_changes(peer, frame)
+        elif frame.kind is Kind.MISSED:
+            peer.arrived()
+            sids = {record.sid for record in records(frame.body)}
+            missed = [session for session in self._available if session.sid in sids]
+            tell_found(peer.sessions.values(), missed)
+        elif frame.kind is Kind.WATCHES:
+            peer.watches = frame.body.decode()
+        elif frame.kind is Kind.BEGIN:
+            number, _, peer.watches = frame.body.decode().partition(" ")
+            if peer.greeted or int(number):
+                self._tasks.run(self._read_all(peer))
+            peer.greeted = True
+        elif frame.kind is not Kind.SEEN:
+            raise BadFrame(f"{frame.kind.name}: does it use another general.sm_backend?")
+
+    def _take_changes(self, peer: Peer, frame: Frame) -> None:
+        peer.arrived()
+        appeared, strange = self._others.follow(peer, records(frame.body))
+        if frame.kind is Kind.CHANGES:
+            for user in strange:
+                self._watching.withdraw(user)
+        if appeared:
+            tell_found(appeared, {**peer.unseen, **self._writing.untold})
+        peer.acknowledge()
+
+    async def _read_all(self, peer: Peer) -> None:
+        """Reads all sessions of a node that is linked again, or could not be told of some."""
+        began = self._clock.seconds()
+        server = self._store.redis.server
+        if not server or peer.watches != server:
+            await self._ask(peer.node.name, self._watching.users())
+            tell_found(peer.sessions.values(), self._available)
+            return
+        node = peer.node
+        entries = [
+            e for e in await self._store.of_node(node.name) if e.incarnation == node.incarnation
+        ]
+        if self._peers.get(node.name) is not peer:
+            return
+        self._others.compare(peer, entries, began)
+        others: list[RemoteSession] = []
+        if self._missing.pop(node.name, None) == node.incarnation:
+            rest = [e for e in entries if e.session.sid not in peer.sessions]
+            others = self._others.unregistered(rest)
+        tell_found(peer.sessions.values(), self._available, others)
+
+    def _follow(self, session: RemoteSession) -> None:
+        """A session has got its address after one that was newer: until then nobody saw it."""
+        if session.available:
+            welcome(session)
+            tell_found([session], self._available)
+            peer = self._peers.get(session.node)
+            if peer is not None:
+                peer.tell(Kind.MISSED, opened(session), None, ())

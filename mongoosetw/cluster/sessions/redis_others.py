@@ -1,0 +1,208 @@
+"""The sessions of other nodes, as far as they are known, with Redis."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mongoosetw.c2s.binding import close_surplus
+from mongoosetw.cluster.sessions.changes import Closed, Opened
+from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.found import is_registered, takes_messages, welcome
+from mongoosetw.cluster.sessions.peer import PATIENCE
+from mongoosetw.cluster.sessions.redis_peers import Peer
+from mongoosetw.cluster.sessions.redis_store import Entry
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.relay import Relay
+    from mongoosetw.host import Host
+
+MEMORY: Final = 15.0
+"""Seconds for which is remembered what was told: longer than any reading takes."""
+
+
+class Others:
+    """Follows the sessions of other nodes.
+
+    What a node tells of its own sessions comes in order and is right. What is read in Redis may be
+    older than that, or have been left by a process that is no more.
+
+    :param follows: whether the sessions of a user are to be known.
+    :param freed: told of a session that has got its address after a newer one.
+    :ivar peers: the nodes whose links are up.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        relay: "Relay",
+        hosts: Mapping[str, "Host"],
+        follows: Callable[[JID], bool],
+        freed: Callable[[RemoteSession], None],
+    ) -> None:
+        self._clock = clock
+        self._relay = relay
+        self._hosts = hosts
+        self._follows = follows
+        self._freed = freed
+        self._told: dict[int, float] = {}
+        self._ending: dict[RemoteSession, IDelayedCall] = {}
+        self.claims = Claims(relay.leaves)
+        self.peers: dict[str, Peer] = {}
+
+    # -- what is read
+
+    def take(self, entry: Entry, began: float) -> None:
+        """A session was found in Redis, in a reading that began at a time."""
+        peer = self.peers.get(entry.node)
+        if peer is None or peer.node.incarnation != entry.incarnation:
+            return  # when its node is linked, all is read anew
+        if not self._was_told(entry.session.sid, began):
+            self._apply(peer, entry.session)
+
+    def compare(self, peer: Peer, entries: Iterable[Entry], began: float) -> None:
+        """All sessions of a node were read: what is not among them is over."""
+        there = {entry.session.sid: entry for entry in entries}
+        for sid in [sid for sid in peer.sessions if sid not in there]:
+            if not self._was_told(sid, began):
+                self._close(peer, sid)
+        for entry in there.values():
+            if self._follows(user_of(entry.session)):
+                self.take(entry, began)
+
+    def _was_told(self, sid: int, began: float) -> bool:
+        told = self._told.get(sid)
+        return told is not None and told >= began
+
+    # -- what is told
+
+    def follow(
+        self, peer: Peer, told: Iterable[Opened | Closed]
+    ) -> tuple[list[RemoteSession], list[JID]]:
+        """A node tells changes.
+
+        :returns: sessions that have become available, and users that are not followed here.
+        """
+        appeared: list[RemoteSession] = []
+        strange: list[JID] = []
+        now = self._clock.seconds()
+        for record in told:
+            self._told.pop(record.sid, None)
+            self._told[record.sid] = now
+            if isinstance(record, Closed):
+                self._close(peer, record.sid, replaced=record.replaced)
+            elif not self._follows(user := user_of(record)):
+                strange.append(user)
+            elif (session := self._apply(peer, record)) is not None:
+                appeared.append(session)
+        self._forget_told(now - MEMORY)
+        return appeared, strange
+
+    def _forget_told(self, before: float) -> None:
+        while (oldest := next(iter(self._told), None)) is not None:
+            if self._told[oldest] >= before:
+                return
+            del self._told[oldest]
+
+    def _apply(self, peer: Peer, record: Opened) -> RemoteSession | None:
+        """Follows what is known of a session; returns it if it has become available."""
+        known = peer.sessions.get(record.sid)
+        if known is None:
+            return self._open(peer, record)
+        available, takes = known.available, takes_messages(known)
+        known.priority = record.priority
+        known.flags = record.flags
+        known.secure = record.secure
+        if not takes:
+            welcome(known)
+        return known if known.available and not available else None
+
+    def _open(self, peer: Peer, record: Opened) -> RemoteSession | None:
+        session = self._make(peer.node.name, record)
+        if session is None:
+            return None
+        peer.sessions[record.sid] = session
+        self.claims.make(session)
+        close_surplus(session.host, session.bare)
+        welcome(session)
+        return session if session.available else None
+
+    def _make(self, node: str, record: Opened) -> RemoteSession | None:
+        host = self._hosts.get(record.domain)
+        if host is None:
+            return None
+        jid = JID(record.local, host.domain, record.resource)
+        what = record.priority, record.flags, record.secure
+        return RemoteSession(host, self._relay, node, record.sid, jid, *what)
+
+    def _close(self, peer: Peer, sid: int, *, replaced: bool = False) -> None:
+        known = peer.sessions.pop(sid, None)
+        if known is None:
+            return
+        if replaced and self.claims.end_soon(known):
+            self._ending[known] = self._clock.callLater(PATIENCE, self._end, known)
+        else:
+            self._withdraw(known)
+
+    def _end(self, session: RemoteSession) -> None:
+        """The newer session that a node has told of has not become known."""
+        del self._ending[session]
+        self._withdraw(session)
+
+    def _withdraw(self, session: RemoteSession) -> None:
+        late = self._ending.pop(session, None)
+        if late is not None:
+            late.cancel()
+        follower = self.claims.withdraw(session)
+        if follower is not None:
+            self._freed(follower)
+
+    def arrives(self, session: SessionLike, older: SessionLike | None) -> None:
+        """A session of this node was registered, maybe in the place of another node's."""
+        if isinstance(older, RemoteSession):
+            self.claims.replaced(older)
+        self._relay.arrives(session)
+
+    def stop(self) -> None:
+        """The server stops."""
+        for late in self._ending.values():
+            late.cancel()
+        self._ending.clear()
+
+    # -- what is no longer followed
+
+    def lose(self, peer: Peer) -> list[RemoteSession]:
+        """A link is down.
+
+        :returns: the sessions that have gone with it.
+        """
+        for session in [s for s in self._ending if s.node == peer.node.name]:
+            self._withdraw(session)
+        registered = [s for s in peer.sessions.values() if is_registered(s)]
+        followers = list(map(self.claims.withdraw, peer.sessions.values()))
+        for follower in followers:
+            if follower is not None and is_registered(follower):
+                self._freed(follower)
+        return registered
+
+    def drop(self, user: JID) -> None:
+        """The sessions of a user are not followed any more."""
+        sessions = self._hosts[user.domain].sessions
+        # One at a time: in the place of one there may be an older one then
+        while remote := [s for s in sessions.of(user) if isinstance(s, RemoteSession)]:
+            if (peer := self.peers.get(remote[0].node)) is not None:
+                peer.sessions.pop(remote[0].sid, None)
+            self._withdraw(remote[0])
+
+    def unregistered(self, entries: Iterable[Entry]) -> list[RemoteSession]:
+        """Sessions as they are in Redis, which are not followed."""
+        made = [self._make(entry.node, entry.session) for entry in entries]
+        return [session for session in made if session is not None]
+
+
+def user_of(record: Opened) -> JID:
+    """The bare JID of a session."""
+    return JID(record.local, record.domain, None)

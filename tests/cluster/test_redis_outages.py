@@ -1,0 +1,139 @@
+"""The back end ``redis`` while Redis is away, for all nodes or for some."""
+
+from mongoosetw.xmpp.jid import JID
+from tests.cluster.redis_directories import JULIET, ROMEO, RedisCase
+
+
+class OutageTests(RedisCase):
+    """Redis is away."""
+
+    names = "abc"
+
+    def test_known_sessions_go_on(self) -> None:
+        """What is known is followed as exactly as before."""
+        romeo = self.a.open(ROMEO, 1)
+        self.ask(self.b, ROMEO)
+        self.redis.stop()
+        romeo.become(4)
+        self.a.open("romeo@localhost/second", 1)
+        self.settle()
+        self.assert_known(self.b, ROMEO, "romeo@localhost/second")
+        romeo.close()
+        self.settle()
+        self.assert_known(self.b, "romeo@localhost/second")
+
+    def test_unknown_users(self) -> None:
+        """Nodes are asked instead, and tell what happens from then on."""
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.stop()
+        self.ask(self.b, ROMEO)
+        self.assert_known(self.b, ROMEO)
+        romeo.become(7)
+        self.settle()
+        self.assert_known(self.b, ROMEO)
+
+    def test_frozen(self) -> None:
+        """Whoever asks while Redis does not answer waits until it counts as away."""
+        self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.frozen = True
+        asked = self.b.directory.prepare([JID.parse(ROMEO).bare])
+        self.all.run_for(1)
+        self.assertNoResult(asked)
+        self.all.run_for(3)
+        self.successResultOf(asked)
+        self.assert_known(self.b, ROMEO)
+
+    def test_only_one_node_has_lost_it(self) -> None:
+        """A node that alone cannot reach Redis is told all that the others would write there."""
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        client = self.redis._clients[1]
+        client._connect = lambda: None  # type: ignore[method-assign]
+        client.lose()
+        self.ask(self.b, ROMEO)
+        romeo.become(7)
+        juliet = self.b.open(JULIET, 2)
+        self.ask(self.a, JULIET)
+        juliet.become(3)
+        self.settle()
+        self.assert_known(self.b, ROMEO, JULIET)
+        self.assert_known(self.a, ROMEO, JULIET)
+
+    def test_node_that_does_not_answer(self) -> None:
+        """A node that does not answer has no sessions, for now."""
+        self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.stop()
+        self.all.network.cut("a", "b")
+        asked = self.b.directory.prepare([JID.parse(ROMEO).bare])
+        self.all.run_for(3)
+        self.successResultOf(asked)
+        self.assert_known(self.b)
+        self.heal()
+        self.assert_known(self.b, ROMEO)
+
+    def test_back_and_empty(self) -> None:
+        """All nodes write down again what they have, and register again."""
+        romeo = self.a.open(ROMEO, 1)
+        gone = self.a.open("romeo@localhost/gone", 1)
+        self.ask(self.b, ROMEO)
+        self.redis.stop()
+        gone.close()
+        self.a.open("romeo@localhost/new", 1)
+        self.settle()
+        self.redis.start()
+        self.all.run_for(5)
+        self.ask(self.c, ROMEO)
+        for node in (self.b, self.c):
+            self.assert_known(node, ROMEO, "romeo@localhost/new")
+        before = self.all.network.bytes["session"]
+        self.a.open(JULIET, 1)
+        self.settle()
+        self.assertEqual(self.all.network.bytes["session"], before)
+        romeo.close()
+        self.settle()
+        self.assert_known(self.b, "romeo@localhost/new")
+
+    def test_back_with_old_data(self) -> None:
+        """What has ended while Redis was away is found by nobody."""
+        gone = self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.stop()
+        gone.close()
+        self.settle()
+        self.redis.start(empty=False)
+        self.ask(self.c, ROMEO)
+        self.all.run_for(5)
+        self.assert_known(self.c)
+
+    def test_nodes_come_back_one_by_one(self) -> None:
+        """While only some have registered again, nobody misses anything."""
+        self.ask(self.b, ROMEO)
+        self.redis.stop()
+        late = self.redis._clients[1]
+        connect, late._connect = late._connect, lambda: None  # type: ignore[method-assign]
+        self.redis.start()
+        self.all.run_for(2)
+        self.a.open(ROMEO, 1)
+        self.settle()
+        self.assert_known(self.b, ROMEO)
+        connect()
+        self.all.run_for(2)
+        self.a.open("romeo@localhost/second", 1)
+        self.settle()
+        self.assert_known(self.b, ROMEO, "romeo@localhost/second")
+
+    def test_refused(self) -> None:
+        """With a Redis that refuses commands all is told to all, until it does not any more."""
+        self.redis.data[b"test:w:{romeo@localhost}"] = b"not a set"
+        self.ask(self.b, ROMEO)
+        self.a.open(ROMEO, 1)
+        self.settle()
+        self.assert_known(self.b, ROMEO)
+        del self.redis.data[b"test:w:{romeo@localhost}"]
+        self.all.run_for(10)
+        self.a.open("romeo@localhost/second", 1)
+        self.settle()
+        self.assert_known(self.b, ROMEO, "romeo@localhost/second")
