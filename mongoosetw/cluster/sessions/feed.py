@@ -135,7 +135,10 @@ class Feed:
         self._acknowledged = max(self._acknowledged, number)
         while self._portions and self._portions[0] <= number:
             self._portions.popleft()
-        for session in [s for s, told in self._unseen.items() if told <= number]:
+        while self._unseen:
+            session, told = next(iter(self._unseen.items()))  # in the order of their numbers
+            if told > number:
+                break
             del self._unseen[session]
 
     @property
