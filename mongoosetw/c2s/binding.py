@@ -116,15 +116,15 @@ def _open(stream: "ClientStream", session: Session, stanza: Stanza) -> None:
 
 def register(host: "Host", session: Session) -> None:
     """Makes the session known; one with the same address has to go (§7.7.2.2 case 3)."""
+    others = host.sessions.of(session.bare)
+    ids = host.server.session_ids
+    if others:
+        ids.stay_above(others[-1].sid)  # the clock of another node may be fast
+    # Made anew: while this session had to wait, newer ones may have come, and gone.
+    session.sid = ids.next()
     older = host.sessions.get(session.jid)
     if older is not None and older.local:
         older.close(*REPLACED)
-    others = host.sessions.of(session.bare)
-    if others and others[-1].sid > session.sid:
-        # The clock of another node is fast, or it was quicker while this session had to wait.
-        ids = host.server.session_ids
-        ids.stay_above(others[-1].sid)
-        session.sid = ids.next()
     host.sessions.add(session)  # a node that has an older one closes it, when it is told
     close_surplus(host, session.bare)
 

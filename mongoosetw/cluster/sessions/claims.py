@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mongoosetw.c2s.binding import REPLACED
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
@@ -47,6 +48,17 @@ class Claims:
         """A session of another node has lost its address to a newer one."""
         self._leaves(session)
         self._put_aside(session)
+
+    def overrule(self, jid: JID, older: SessionLike | None) -> None:
+        """A session of this node has an address, and every node is told so.
+
+        Those that other nodes have are as good as closed. None may come back here when the new one
+        ends before that: nodes wait for one another, each for one that had an older session.
+        """
+        self._aside.pop(jid, None)
+        if isinstance(older, RemoteSession):
+            self._ending.discard(older)
+            self._leaves(older)
 
     def _put_aside(self, session: RemoteSession) -> None:
         if session in self._ending:

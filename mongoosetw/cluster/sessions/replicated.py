@@ -150,8 +150,7 @@ class Replicated:
 
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
-        if isinstance(older, RemoteSession):
-            self._claims.replaced(older)
+        self._claims.overrule(session.jid, older)
         self._relay.arrives(session)
         self.changed(session)
 
