@@ -54,12 +54,11 @@ class Server:
     :ivar mesh: the links to the other nodes; without any where there are none.
     :ivar caches: has all nodes forget what one of them has changed.
     :ivar ids: makes ids that carry this node's number.
-    :ivar message_log: None until a module asks for it.
     :ivar session_ids: the same for sessions; they keep above those of the other nodes that they
         replace, so that one fast clock does not move the times of messages.
-    :ivar cluster: the sessions of the other nodes; None where there are none, or where they keep
-        theirs for themselves.
+    :ivar cluster: the sessions of the other nodes; None where there are none.
     :ivar redis: knows where sessions are; None where all nodes know all sessions.
+    :ivar message_log: None until a module asks for it.
     :ivar draining: no more clients are taken: the node is about to go.
     :ivar active: the stream whose input is being handled; its client is paused when it
         writes to one that does not read.
@@ -103,7 +102,7 @@ class Server:
         self.listeners: list[ClientListener] = []
         self.redis: RedisLike | None = None
         self.cluster: Cluster | None = None
-        if not isinstance(self.mesh, Alone) and config.cluster.sessions == "shared":
+        if not isinstance(self.mesh, Alone):
             if config.general.sm_backend == "redis":
                 self.redis = redis(clock, config.redis)
             self.cluster = Cluster(self)

@@ -25,12 +25,6 @@ def check_cluster(cluster: Cluster, workers: int, driver: str, reader: Reader) -
     :param workers: nodes of this machine.
     :param driver: of the SQL database.
     """
-    if (workers > 1 or cluster.discovery != "supervisor") and cluster.sessions == "shared":
-        text = (
-            "nodes don't share their sessions yet: users on different nodes would not reach one "
-            'another; expected "separate" where that is wanted, or a single node'
-        )
-        reader.error((*PATH, "sessions"), text)
     if not is_name(cluster.name):
         text = f'expected letters, digits, dots, dashes and underscores, got "{cluster.name}"'
         reader.error((*PATH, "node_name"), text)

@@ -107,12 +107,6 @@ class Cluster:
         unit="clients a second",
         doc="How fast a node that is drained sends its clients away, which then come to others.",
     )
-    sessions: str = option(
-        "shared",
-        choices=("shared", "separate"),
-        doc="separate: users on different nodes don't reach one another; as yet the only way to "
-        "run several nodes.",
-    )
     drain_timeout: float = option(
         120.0,
         minimum=1,

@@ -20,15 +20,6 @@ def rows(answers: Answers) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def sums(answers: Answers) -> dict[str, int]:
-    """Numbers by name, added up."""
-    found: dict[str, int] = {}
-    for _, result in answers:
-        for name, number in result.items():
-            found[name] = found.get(name, 0) + number
-    return found
-
-
 def lists(answers: Answers) -> dict[str, list[Any]]:
     """Lists by name, put together; what stands in several is named once."""
     found: dict[str, list[Any]] = {}
@@ -72,8 +63,6 @@ def nodes(answers: Answers) -> list[Any]:
 
 MERGES: Final[Mapping[str, Merge]] = {
     "session list": rows,
-    "session count": sums,
-    "session kick": lists,
     "modules": alike,
     "hooks": alike,
     "reload": union,

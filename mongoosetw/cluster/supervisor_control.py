@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mongoosetw.cluster.supervisor import SupervisorService
 
 logger = logging.getLogger(__name__)
-SHARED: Final = frozenset({"session count", "session kick"})
-"""Where all nodes know all sessions, any worker can do it; several would do it twice."""
 ROLLING: Final = frozenset({"cluster drain", "cluster leave", "cluster restart"})
 """Commands for one worker, if it is named, or all; the supervisor itself carries them out."""
 
@@ -41,10 +39,9 @@ class SupervisorControl(Control):
         if name in self._commands:
             return await super()._run(name, args)
         merged = MERGES.get(name)
-        shared = self._supervisor.config.cluster.sessions == "shared"
-        if merged is None or (shared and name in SHARED):
+        if merged is None:
             return await self._of_any(name, args)
-        return merged(await self.of_all(name, args if shared else {**args, "own": True}))
+        return merged(await self.of_all(name, args))
 
     async def _of_node(self, node: str, name: str, args: Args) -> Any:
         """Asks the one that was named.

@@ -11,7 +11,7 @@ SECRET = 'secret = "correct horse battery"\n'
 
 def load(text: str, workers: int = 1) -> Config:
     """Loads a configuration with this ``[cluster]``."""
-    head = f'{HEAD}workers = {workers}\n[cluster]\nsessions = "separate"\n'
+    head = f"{HEAD}workers = {workers}\n[cluster]\n"
     return load_text(head + text, lambda name: None)
 
 
@@ -25,13 +25,6 @@ class ClusterConfigTests(SynchronousTestCase):
         found = [f"{error.path}: {error.message}" for error in raised.exception.errors]
         self.assertEqual(found, list(expected))
 
-    def test_sessions_are_not_shared_yet(self) -> None:
-        """Several nodes run only where their users need not reach one another."""
-        for text in ("workers = 2\n", '[cluster]\ndiscovery = "static"\nnodes = ["a@127.0.0.1:1"]'):
-            with self.assertRaises(ConfigErrors) as raised:
-                load_text(HEAD + text, lambda name: None)
-            self.assertIn("cluster.sessions", str(raised.exception))
-
     def test_nothing_else_is_needed_on_one_machine(self) -> None:
         """Workers of one machine need nothing more."""
         config = load("", workers=4)
@@ -39,9 +32,7 @@ class ClusterConfigTests(SynchronousTestCase):
 
     def test_auto(self) -> None:
         """``auto`` is at least one worker."""
-        config = load_text(
-            f'{HEAD}workers = "auto"\n[cluster]\nsessions = "separate"\n', lambda name: None
-        )
+        config = load_text(f'{HEAD}workers = "auto"\n', lambda name: None)
         self.assertGreaterEqual(config.workers, 1)
 
     def test_static(self) -> None:

@@ -44,11 +44,6 @@ class MergingTests(SynchronousTestCase):
         ):
             self.assertEqual(merging.rows(answers), [own, elsewhere])
 
-    def test_sums(self) -> None:
-        """Numbers of one domain are added up."""
-        found = merging.sums([("a.1", {"x": 1}), ("a.2", {"x": 2, "y": 5})])
-        self.assertEqual(found, {"x": 3, "y": 5})
-
     def test_union(self) -> None:
         """A change that all report is told once."""
         change = {"option": "modules.mod_ping", "applied": "now"}

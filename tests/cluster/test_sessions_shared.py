@@ -136,19 +136,6 @@ class SharedTests(ClusterTestCase):
         self.assert_known({})
 
 
-class SeparateTests(ClusterTestCase):
-    """Option ``cluster.sessions = "separate"``."""
-
-    extra = "[cluster]\nsessions = 'separate'"
-
-    def test_separate(self) -> None:
-        """Nodes keep their sessions for themselves."""
-        self.connect(ROMEO, node="a")
-        self.settle()
-        self.assertIsNone(self.servers["b"].cluster)
-        self.assertEqual(self.host("b").sessions.count(), 0)
-
-
 class AwaitedTests(MeshCase):
     """What a mesh knows of nodes that it has no link to."""
 

@@ -42,7 +42,6 @@ port = {http_port}
 [modules.mod_ping]
 [cluster]
 node_name = "{name}"
-sessions = "separate"
 {cluster}
 {extra}
 """
