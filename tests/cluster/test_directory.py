@@ -348,6 +348,21 @@ class ConflictTests(DirectoryCase):
         self.assertIsNone(older.closed)
 
 
+    def test_lesser_one_comes_later(self) -> None:
+        """The same, if the lesser one becomes known when the greater one is known already."""
+        fast = self.all.start("d", 3600.0)
+        self.settle()
+        self.cut("a", "d")
+        fast.open(ROMEO, 1)
+        self.settle()
+        older = self.a.open(ROMEO, 1)
+        self.settle()
+        self.assertNotEqual(self.c.known()[ROMEO][0], older.sid)
+        self.all.kill("d")
+        self.settle()
+        self.assertEqual(self.c.known()[ROMEO][0], older.sid)
+
+
 class LimitTests(DirectoryCase):
     """Access rule ``max_user_sessions`` over several nodes."""
 
