@@ -212,14 +212,17 @@ class Relay:
             self._take_stanza(got)
 
     def _is_stale(self, got: Envelope, node: str) -> bool:
-        """Whether it is presence of a client that is available at another node by now.
+        """Whether it is presence of a client that is available at another node by now, or for one.
 
         The node that it has left speaks for it, until it hears that there is a newer session, and
-        says goodbye then; what that has said may have been quicker.
+        says goodbye then; what that has said may have been quicker. And who is at another node now
+        has looked around from there: what would be passed on may be older than what it has seen.
         """
         sender = got.stanza.from_
-        if got.hops != 1 or not node or sender is None or got.stanza.type not in _AVAILABILITY:
+        if not node or sender is None or got.stanza.type not in _AVAILABILITY:
             return False
+        if isinstance(self._find(got.target), RemoteSession):
+            return True
         newer = self._find(sender)
         if newer is None or not newer.available:
             return False

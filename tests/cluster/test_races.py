@@ -1,0 +1,65 @@
+"""Races between nodes that the simulation has found, each with as little as it takes."""
+
+from mongoosetw.testing.client import Client
+from mongoosetw.testing.cluster import ClusterTestCase
+from mongoosetw.xmpp import ns
+
+BOTH = (
+    ("romeo@localhost/setup", "juliet@localhost", "subscribe"),
+    ("juliet@localhost/setup", "romeo@localhost", "subscribed"),
+    ("juliet@localhost/setup", "romeo@localhost", "subscribe"),
+    ("romeo@localhost/setup", "juliet@localhost", "subscribed"),
+)
+
+
+class PresenceRaces(ClusterTestCase):
+    """Who sees the presence of a client that moves between nodes."""
+
+    nodes = ("a", "b", "c")
+    modules = {"mod_roster": {}, "mod_presence": {}}
+
+    def setUp(self) -> None:
+        """Romeo and Juliet see each other."""
+        super().setUp()
+        for sender, to, kind in BOTH:
+            client = self.connect(sender)
+            client.send(f"<presence to='{to}' type='{kind}'/>")
+            client.send("</stream:stream>")
+
+    def come(self, jid: str, node: str, status: str) -> Client:
+        """A client comes online."""
+        client = self.connect(jid, node)
+        client.send(f"<presence><status>{status}</status></presence>")
+        return client
+
+    def seen(self, client: Client, jid: str) -> str | None:
+        """The last status that a client was told of another one; None if it is not available."""
+        status = None
+        for stanza in client.received:
+            if stanza.kind == "presence" and str(stanza.from_) == jid:
+                status = None if stanza.type else stanza.child_text(ns.CLIENT, "status")
+        return status
+
+    def test_old_presence_is_slower(self) -> None:
+        """What an older session shows on request does not replace what the newer one has said."""
+        self.come("romeo@localhost/phone", "a", "old")
+        self.cluster.network.wire("b", "a").slower = 1.0
+        juliet = self.come("juliet@localhost/balcony", "b", "here")
+        self.come("romeo@localhost/phone", "b", "new")
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
+        self.run_for(3)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
+
+    def test_passed_on_too_late(self) -> None:
+        """Presence for a client that has moved on is not passed on: what it sees there is newer."""
+        self.come("juliet@localhost/balcony", "a", "here")
+        romeo = self.come("romeo@localhost/phone", "c", "before")
+        for sender, to, seconds in (("a", "c", 1.0), ("b", "c", 1.0), ("a", "b", 8.0)):
+            self.cluster.network.wire(sender, to).slower = seconds
+        juliet = self.come("juliet@localhost/balcony", "b", "there")
+        romeo.send("<presence><status>first</status></presence>")
+        self.run_for(1.5)
+        romeo.send("<presence><status>second</status></presence>")
+        for _ in range(2):
+            self.run_for(6)
+            self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "second")
