@@ -13,8 +13,8 @@ from mongoosetw.auth.methods import build_accounts
 from mongoosetw.config.acl import Access
 from mongoosetw.config.load import HostConfig
 from mongoosetw.delivery import deliver_message_to_bare, deliver_presence, undeliverable_message
-from mongoosetw.hooks.bus import STOP, HookBus, HookFailed, begin
-from mongoosetw.hooks.c2s import IQCallback, SessionLike
+from mongoosetw.hooks.bus import STOP, HookBus, HookFailed, Order, begin
+from mongoosetw.hooks.c2s import IQCallback, SessionLike, UserSendMessage
 from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
 from mongoosetw.server_metrics import count_events, host_metrics
@@ -26,6 +26,7 @@ from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.c2s.features import Offer
+    from mongoosetw.messagelog import MessageLog
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Host:
         self._last_request = 0
         self._request_prefix = f"{domain}-"
         self._background: set[Deferred[Any]] = set()
+        self._paced = False
         count_events(self.hooks, config.name)
         watch_guests(self)
 
@@ -89,6 +91,14 @@ class Host:
     def _access(self) -> Access:
         hosted = self.server.hosts.__contains__
         return self.server.config.access(self.domain, self.config.name, hosted)
+
+    async def open_message_log(self) -> "MessageLog":
+        """The node's message log; this host's users wait while the disk does not keep up."""
+        log = await self.server.open_message_log()
+        if not self._paced:
+            self._paced = True
+            self.hooks.add(UserSendMessage, Order.EARLY, "messagelog", log.pace)
+        return log
 
     def mechanisms(self, accounts: Accounts) -> list[str]:
         """The configured SASL mechanisms that these accounts of the host can be proven with."""

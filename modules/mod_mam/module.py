@@ -58,7 +58,7 @@ class MAM(Module[MAMOptions]):
 
     async def start(self) -> None:
         """Opens the message log."""
-        self.messages: MessageLog = await self.host.server.open_message_log()
+        self.messages: MessageLog = await self.host.open_message_log()
         self.store = SQLPrefsStore(self.db)
         self._prefs: dict[JID, Prefs | None] = {}
         self._forgotten = 0
@@ -72,11 +72,6 @@ class MAM(Module[MAMOptions]):
         self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
 
     # -- archiving
-
-    @on(UserSendMessage, Order.EARLY)
-    def pace(self, event: UserSendMessage) -> Awaitable[Outcome] | None:
-        """Slows a sender down while the disk does not keep up."""
-        return self.messages.room()
 
     @on(OpenSession, Order.DEFAULT)
     def opening(self, event: OpenSession) -> Awaitable[Outcome] | None:
@@ -140,7 +135,7 @@ class MAM(Module[MAMOptions]):
     def _show(self, stanza: Stanza, user: JID, remote: JID) -> None:
         known = stanza.log is not None
         self.messages.show(stanza, user, remote)
-        self.archived.inc()
+        self.archived.value += 1
         if not known and _RETRACT in stanza.children:
             if self.options.message_retraction:
                 self.host.in_background(self._upkeep.retract(stanza, user, remote))

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter as Counts
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,6 @@ from mongoosetw.hooks.c2s import (
     SessionClosed,
     SessionLike,
     UserReceiveMessage,
-    UserSendMessage,
 )
 from mongoosetw.hooks.cluster import MessageLeaves, SessionTakesMessages
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
@@ -76,7 +74,7 @@ class Offline(Module[OfflineOptions]):
 
     async def start(self) -> None:
         """Opens the message log."""
-        self.messages: MessageLog = await self.host.server.open_message_log()
+        self.messages: MessageLog = await self.host.open_message_log()
         self._catching: dict[SessionLike, tuple[CatchUp, Deferred[None]]] = {}
         self._not_ready: set[SessionLike] = set()
         self._turns: dict[JID, DeferredLock] = {}
@@ -89,11 +87,6 @@ class Offline(Module[OfflineOptions]):
             work.give_up()
 
     # -- messages for somebody who is away
-
-    @on(UserSendMessage, Order.EARLY)
-    def pace(self, event: UserSendMessage) -> Awaitable[Outcome] | None:
-        """Slows a sender down while the disk does not keep up."""
-        return self.messages.room()
 
     @on(OfflineMessage, Order.DEFAULT)
     async def keep(self, event: OfflineMessage) -> Outcome:

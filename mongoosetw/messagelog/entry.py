@@ -1,12 +1,18 @@
 """A message's place in the log."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS
 from mongoosetw.storage.batch import Batch
 from mongoosetw.storage.bulk import Row
+from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
     from sqlalchemy import Table
+
+
+WRITTEN: Final = Batch()
+"""The batch of entries of which nothing was added to another one yet."""
 
 
 class Entry:
@@ -15,6 +21,7 @@ class Entry:
     :ivar id: unique, sorts by time.
     :ivar shown: an archive shows the message, so it stays when it has been delivered.
     :ivar marked: the recipient's copy carries the id (see :func:`marked`).
+    :ivar sender, recipient: the bare JIDs whose numbers the row has.
     :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
     :ivar unit: all rows that are committed with it.
     :ivar origin: number of the node that has written it, None for this one.
@@ -22,17 +29,40 @@ class Entry:
         0 if it is not.
     """
 
-    __slots__ = ("batch", "holder", "id", "marked", "origin", "row", "shown", "unit")
+    __slots__ = (
+        "batch",
+        "holder",
+        "id",
+        "marked",
+        "origin",
+        "recipient",
+        "row",
+        "sender",
+        "shown",
+        "unit",
+    )
 
     def __init__(self, id: int, *, shown: bool = False) -> None:
         self.id = id
         self.shown = shown
         self.marked = False
+        self.sender: JID | None = None
+        self.recipient: JID | None = None
         self.row: list[Any] | None = None
         self.unit: list[tuple[Table, Row]] = []
-        self.batch: Batch | None = None
+        self.batch = WRITTEN
         self.origin: int | None = None
         self.holder = 0
+
+    def is_for(self, user: JID) -> bool:
+        """Whether a bare JID is the recipient's; most often it is the same object."""
+        return user is self.recipient or user == self.recipient
+
+    def flag_of(self, user: JID) -> int:
+        """The flag of the archive of the sender or the recipient; 0 of anybody else's."""
+        if user is self.sender or user == self.sender:
+            return IN_SENDERS
+        return IN_RECIPIENTS if self.is_for(user) else 0
 
     @property
     def foreign(self) -> bool:

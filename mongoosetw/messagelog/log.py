@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,23 +11,20 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.alone import Alone
-from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.hooks.c2s import SessionLike, UserSendMessage
 from mongoosetw.messagelog import indexing, reading
-from mongoosetw.messagelog.entry import Entry
+from mongoosetw.messagelog.entry import WRITTEN, Entry
 from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.nodes import LogNodes, Settled
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
-    IN_RECIPIENTS,
-    IN_SENDERS,
     archive,
     messages,
     owners,
     pending,
     positions,
 )
-from mongoosetw.storage.batch import LogWriter
-from mongoosetw.storage.bulk import Row
+from mongoosetw.storage.batch import Batch, LogWriter, Unit
 from mongoosetw.storage.lookup import Lookup
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.xmpp import ns
@@ -36,7 +33,6 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza, escape, serialise
 
 if TYPE_CHECKING:  # types only
-    from sqlalchemy import Table
 
     from mongoosetw.server import Server
 
@@ -45,9 +41,11 @@ T = TypeVar("T")
 STANZA_ID = (ns.STANZA_ID, "stanza-id")
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
+_INTERVAL = 0.005  # seconds between commits
 _BUSY = 4_000  # so many that wait for the disk slow their senders down
-_SENDER, _RECIPIENT, _FLAGS, _HOLDER = 1, 2, 3, 4  # columns of message_log
+_RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
+_HELD_TICKS = 4
 _INDEX_MOST = 2_000
 _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
@@ -76,15 +74,21 @@ class MessageLog:
         self._key = b""
         self._owners: dict[JID, int] = {}
         tables = (messages, archive, pending, positions)
-        self._writer = LogWriter(server.db, server.clock, "message_log", tables, limit=_LIMIT)
+        self._writer = LogWriter(
+            server.db, server.clock, "message_log", tables, limit=_LIMIT, interval=_INTERVAL
+        )
         self._waiting = Lookup(server.db, "message_log_waiting", reading.waiting)
         # By itself: that an owner is known already must not disturb the messages' commits
-        self._owner_writer = LogWriter(server.db, server.clock, "message_owner", (owners,))
+        self._owner_writer = LogWriter(
+            server.db, server.clock, "message_owner", (owners,), interval=_INTERVAL
+        )
         self._mesh = server.mesh
         self.alone = isinstance(server.mesh, Alone)
         self._may_wait: set[int] = set()
         self.held = Held(self._writer, self._ids, self._may_wait)
         self._nodes = LogNodes(self, server)
+        self._batch = WRITTEN
+        self._entered: list[tuple[Unit, Stanza]] = []  # of that batch, those with a receipt
         self._foreign: set[int] = set()  # on their way to sessions here, and held elsewhere
         self._unindexed = 0
         self._indexing = 0
@@ -118,9 +122,7 @@ class MessageLog:
 
     async def owners_waiting_of(self, node: int) -> set[int]:
         """For whom something waits that a node has logged."""
-        return await self._db.read(
-            "message_log_owners", lambda c: reading.owners_waiting(c, node)
-        )
+        return await self._db.read("message_log_owners", lambda c: reading.owners_waiting(c, node))
 
     async def close(self) -> None:
         """Waits until all is written."""
@@ -133,7 +135,9 @@ class MessageLog:
 
     def _tick(self) -> None:
         self._ticks += 1
-        settled = self.held.tick()
+        settled = self.held.settled
+        if self._ticks % _HELD_TICKS == 0:
+            settled = self.held.tick()
         if settled > self._swept and self._unshown and self._ticks % _SWEEP_TICKS == 0:
             self._unshown = False
             after, self._swept = self._swept, settled
@@ -193,62 +197,69 @@ class MessageLog:
         entry: Entry | None = stanza.log
         if entry is not None and entry.batch is self._writer.gathering:
             return entry
-        unit: list[tuple[Table, Row]] = []
         size = 0
         if entry is None:
             entry = Entry(self._ids.next())
-            row = entry.row = self._row(entry.id, stanza)
+            row = entry.row = self._row(entry, stanza)
+            entry.unit.append((messages, row))
             size = len(row[-1])
-            unit.append((messages, row))
         else:
-            entry.row = None
-        receipt = stanza.receipt
-        done = None if receipt is None else partial(self._committed, stanza)
+            entry.row, entry.unit = None, []
         try:
-            entry.batch = self._writer.add(unit, done, size)
+            batch = entry.batch = self._writer.add(entry.unit, None, size)
         except DatabaseUnavailable as error:
             raise StanzaError("internal-server-error", "wait") from error
-        if receipt is not None:
-            receipt.hold()
-        entry.unit = unit
         stanza.log = entry
+        if stanza.receipt is not None:
+            stanza.receipt.hold()
+            self._tell(batch).append((entry.unit, stanza))
         return entry
 
-    def _row(self, identifier: int, stanza: Stanza) -> list[Any]:
-        sender = stanza.from_
+    def _row(self, entry: Entry, stanza: Stanza) -> list[Any]:
+        sender, get = stanza.from_, self._owners.get
         assert sender is not None
-        here, to, get = sender.bare, stanza.to or sender.bare, self._owners.get
-        there = to.bare
+        to = stanza.to or sender.bare
+        entry.sender, entry.recipient = here, there = sender.bare, to.bare
         numbers = get(here) or self.owner(here), get(there) or self.owner(there)
         xml = stanza.to_bytes().decode()
-        return [identifier, *numbers, 0, None, str(sender), str(to), xml]
+        return [entry.id, *numbers, 0, None, str(sender), str(to), xml]
 
-    def _committed(self, stanza: Stanza, error: Exception | None) -> None:
-        """The rows of a stanza are on disk, or the database has refused them."""
+    def _tell(self, batch: Batch) -> list[tuple[Unit, Stanza]]:
+        """The stanzas that count as handled when a batch is committed."""
+        if batch is not self._batch:
+            self._batch, self._entered = batch, []
+            batch.when_committed(partial(self._committed, batch, self._entered))
+        return self._entered
+
+    def _committed(
+        self, batch: Batch, entered: list[tuple[Unit, Stanza]], error: Exception | None
+    ) -> None:
+        """The rows of stanzas are on disk, or the database has refused them."""
         if isinstance(error, DatabaseUnavailable):
-            return  # the server stops: the sender gets no acknowledgement, and sends it again
-        if error is not None:
-            logger.error("message_not_logged id=%d", stanza.log.id, exc_info=error)
-            self._router.bounce(stanza, StanzaError("internal-server-error", "wait"))
-        assert stanza.receipt is not None
-        stanza.receipt.release()
+            return  # the server stops: the senders get no acknowledgement, and send them again
+        refused = batch.refused
+        for unit, stanza in entered:
+            if refused and id(unit) in refused:
+                logger.error("message_not_logged id=%d", stanza.log.id, exc_info=refused[id(unit)])
+                self._router.bounce(stanza, StanzaError("internal-server-error", "wait"))
+            assert stanza.receipt is not None
+            stanza.receipt.release()
 
     def show(self, stanza: Stanza, user: JID, remote: JID) -> Entry:
         """Shows a message in a user's archive; both are bare JIDs.
 
         :raises StanzaError: as :meth:`enter`.
         """
-        entry = self.enter(stanza)
+        entry: Entry = stanza.log
+        if entry is None or entry.batch is not self._writer.gathering:
+            entry = self.enter(stanza)
         entry.shown = True
         self._unindexed += 1
-        owner = self._owners.get(user) or self.owner(user)
-        row = entry.row
-        if row is not None and owner == row[_RECIPIENT]:
-            row[_FLAGS] |= IN_RECIPIENTS
-        elif row is not None and owner == row[_SENDER]:
-            row[_FLAGS] |= IN_SENDERS
+        flag = 0 if entry.row is None else entry.flag_of(user)
+        if entry.row is not None and flag:
+            entry.row[_FLAGS] |= flag
         else:
-            entry.unit.append((archive, (owner, entry.id, self.owner(remote))))
+            entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
         return entry
 
     def hold(self, stanza: Stanza, user: JID, holder: int) -> Entry:
@@ -258,17 +269,19 @@ class MessageLog:
         :param holder: the session's sid.
         :raises StanzaError: as :meth:`enter`.
         """
-        known: Entry | None = stanza.log
-        if known is not None and known.foreign:
-            self._foreign.add(known.id)
-            return known
-        entry = self.enter(stanza)
+        entry: Entry = stanza.log
+        if entry is not None and entry.foreign:
+            self._foreign.add(entry.id)
+            return entry
+        if entry is None or entry.batch is not self._writer.gathering:
+            entry = self.enter(stanza)
         self._unshown = self._unshown or not entry.shown
-        owner, row = self._owners.get(user) or self.owner(user), entry.row
-        if row is not None and owner == row[_RECIPIENT] and entry.id > self.held.settled:
+        row = entry.row
+        if row is not None and entry.is_for(user) and entry.id > self.held.settled:
             row[_HOLDER] = holder
-            self.held.add(entry.id, owner, holder)
+            self.held.add(entry.id, row[_RECIPIENT], holder)
         else:
+            owner = self.owner(user)
             self._may_wait.add(owner)
             entry.unit.append((pending, (owner, entry.id, holder, None)))
         return entry
@@ -332,8 +345,8 @@ class MessageLog:
         if alone:
             self._writer.remove(messages, alone)
 
-    def room(self) -> Deferred[None] | None:
-        """Something to wait for while the disk is slower than the senders; None: go on.
+    def pace(self, event: UserSendMessage) -> Deferred[None] | None:
+        """Has a sender wait while the disk is slower than the senders.
 
         Without a database nobody waits: messages are taken up to the bound, then refused.
         """
@@ -436,11 +449,14 @@ def with_id(stanza: Stanza, user: JID) -> Stanza:
 
     Ids that claim to be the user's and were made by somebody else are removed (§5).
     """
-    by = str(user)
     if STANZA_ID in stanza.children:
-        stanza = without_ids(stanza, by)
-    xml = f"<stanza-id xmlns='{ns.STANZA_ID}' by='{escape(by)}' id='{stanza.log.id}'/>"
-    return stanza.with_child(STANZA_ID, xml.encode())
+        stanza = without_ids(stanza, str(user))
+    return stanza.with_child(STANZA_ID, b"%b%d'/>" % (_id_by(user), stanza.log.id))
+
+
+@lru_cache(10_000)
+def _id_by(user: JID) -> bytes:
+    return f"<stanza-id xmlns='{ns.STANZA_ID}' by='{escape(str(user))}' id='".encode()
 
 
 def without_ids(stanza: Stanza, by: str) -> Stanza:

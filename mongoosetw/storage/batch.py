@@ -45,13 +45,15 @@ class Batch:
 
     :ivar settled: whether the commit happened, or never will.
     :ivar error: the first error of a settled batch; None: all of it is committed.
+    :ivar refused: what went wrong with each unit that was not stored, by the ``id()`` of the unit.
     """
 
-    __slots__ = ("_callbacks", "entries", "error", "settled", "weight")
+    __slots__ = ("_callbacks", "entries", "error", "refused", "settled", "weight")
 
     def __init__(self) -> None:
         self.settled = False
         self.error: Exception | None = None
+        self.refused: dict[int, Exception] = {}
         self.entries: list[_Entry] = []
         self.weight = 0
         self._callbacks: list[Done] = []
@@ -59,8 +61,8 @@ class Batch:
     def when_committed(self, callback: Done) -> None:
         """Has the callback told of the commit; at once, if the batch is settled.
 
-        The error, if there is one, may be another unit's: give ``add`` a callback to be told
-        of one unit.
+        The error, if there is one, may be another unit's: see ``refused``, or give ``add`` a
+        callback to be told of one unit.
         """
         if self.settled:
             callback(self.error)
@@ -73,10 +75,12 @@ class Batch:
         :param errors: of each entry.
         """
         self.settled = True
-        self.error = next((error for error in errors if error is not None), None)
         entries, self.entries = self.entries, []
         callbacks, self._callbacks = self._callbacks, []
-        for (_, done), error in zip(entries, errors, strict=True):
+        for (unit, done), error in zip(entries, errors, strict=True):
+            if error is not None:
+                self.error = self.error or error
+                self.refused[id(unit)] = error
             if done is not None:
                 _tell(done, error)
         for callback in callbacks:
@@ -127,6 +131,8 @@ class LogWriter:
 
     All methods are for the reactor's thread. Close it before the database.
 
+    :ivar gathering: the batch that takes what is added now, if there is one; its units may still
+        be extended.
     :ivar waiting: units and removals that are not committed yet.
     :ivar weight: the bytes that they hold.
     """
@@ -141,6 +147,7 @@ class LogWriter:
         limit: int = 10_000,
         byte_limit: int = 64 * 1024 * 1024,
         size: int = 2_000,
+        interval: float = 0.0,
     ) -> None:
         """
         :param name: of the calls in logs and metrics.
@@ -148,6 +155,8 @@ class LogWriter:
         :param limit: units that may wait.
         :param byte_limit: bytes that they may hold, by what ``add`` was told.
         :param size: most units of one commit.
+        :param interval: seconds between the beginnings of two commits, at least. A commit
+            costs as much as some hundred rows.
         :raises TypeError: a column's type is none of the above.
         """
         self._db = db
@@ -159,11 +168,13 @@ class LogWriter:
         self._byte_limit = byte_limit
         self._size = size
         self._batches: deque[Batch] = deque()
-        self._open: Batch | None = None
+        self.gathering: Batch | None = None
         self._busy = False
         self._closed = False
         self._call: IDelayedCall | None = None
         self._delay = 0.0
+        self._interval = interval if db.threaded else 0.0
+        self._next = 0.0
         self.waiting = 0
         self.weight = 0
 
@@ -196,11 +207,6 @@ class LogWriter:
         """Whether the database did not take the last batch, which is tried again."""
         return self._delay > 0
 
-    @property
-    def gathering(self) -> Batch | None:
-        """The batch that takes what is added now; its units may still be extended."""
-        return self._open
-
     def barrier(self) -> Deferred[None]:
         """Fires when everything added before is committed (or was refused by the database).
 
@@ -228,7 +234,7 @@ class LogWriter:
         return closed
 
     def _append(self, entry: _Entry, size: int) -> Batch:
-        batch = self._open
+        batch = self.gathering
         if batch is None:
             batch = self._new_batch()
         self.waiting += 1
@@ -236,15 +242,20 @@ class LogWriter:
         batch.weight += size
         batch.entries.append(entry)
         if len(batch.entries) >= self._size:
-            self._open = None
+            self.gathering = None
         return batch
 
     def _new_batch(self) -> Batch:
-        batch = self._open = Batch()
+        batch = self.gathering = Batch()
         self._batches.append(batch)
         if not self._busy and self._call is None:
-            self._call = self._clock.callLater(0, self._wake_up)
+            self._call = self._clock.callLater(self._rest, self._wake_up)
         return batch
+
+    @property
+    def _rest(self) -> float:
+        """Seconds to the next commit."""
+        return max(0.0, self._next - self._clock.seconds())
 
     def _wake_up(self) -> None:
         """Writes the next batch, unless one is being written."""
@@ -252,9 +263,10 @@ class LogWriter:
             self._call.cancel()
         self._call = None
         if self._batches and not self._busy:
-            if self._batches[0] is self._open:
-                self._open = None
+            if self._batches[0] is self.gathering:
+                self.gathering = None
             self._busy = True
+            self._next = self._clock.seconds() + self._interval
             self._write(self._batches[0], fresh=not self._delay)
 
     def _write(self, batch: Batch, *, fresh: bool) -> None:
@@ -281,7 +293,10 @@ class LogWriter:
         self.weight -= batch.weight
         if self._db.threaded:  # it works on while callbacks do
             self._busy = False
-            self._wake_up()
+            if self._batches and not self._closed and (rest := self._rest):
+                self._call = self._clock.callLater(rest, self._wake_up)
+            else:
+                self._wake_up()
             batch.settle(errors)
         else:
             batch.settle(errors)
@@ -301,7 +316,7 @@ class LogWriter:
     def _give_up(self, failure: Failure) -> None:
         unavailable = DatabaseUnavailable(_said(failure))
         logger.error("log_lost name=%s units=%d reason=%s", self._name, self.waiting, unavailable)
-        batches, self._batches, self._open = self._batches, deque(), None
+        batches, self._batches, self.gathering = self._batches, deque(), None
         self.waiting = self.weight = 0
         for batch in batches:
             batch.settle([unavailable] * len(batch.entries))

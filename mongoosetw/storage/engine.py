@@ -47,9 +47,7 @@ def postgresql_engine(url: URL | str, query_timeout: float = 5.0) -> Engine:
         "keepalives_interval": 10,
         "keepalives_count": 3,
     }
-    return create_engine(
-        url, poolclass=NullPool, connect_args=arguments, use_native_hstore=False
-    )
+    return create_engine(url, poolclass=NullPool, connect_args=arguments, use_native_hstore=False)
 
 
 def connect(engine: Engine, *, write: bool) -> Connection:

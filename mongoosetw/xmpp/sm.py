@@ -151,12 +151,14 @@ class StreamLedger:
 
     def settle(self, number: int) -> None:
         """Nobody holds a stanza any more."""
-        if self._held and number in self._held:
-            del self._held[number]
-            self.on_settled()
+        held = self._held
+        if held and number in held:
+            del held[number]
+            if not held or self._due is not None:
+                self.on_settled()
 
     def on_settled(self) -> None:
-        """A stanza that was held is held no longer."""
+        """No stanza is held any longer, or an answer may be due that was not."""
 
     # -- to the client
 

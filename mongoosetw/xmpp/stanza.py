@@ -158,8 +158,12 @@ class Stanza:
         :param head: the beginning of the start tag, ``<message from='…'``; put before
             what the client wrote, so that nothing is serialised again.
         """
-        if self.from_ is None and self._raw is not None:
-            self._xml = head + self._raw[len(self.kind) + 1 :]
+        raw = self._raw
+        if self.from_ is None and raw is not None:
+            behind = len(self.kind) + 1
+            start, end = self._span
+            self._xml = self._raw = head + raw[behind:]
+            self._span = (start + len(head) - behind, end + len(head) - behind)
         self.from_ = sender
 
     @classmethod
@@ -287,7 +291,7 @@ class Stanza:
         stanza.log = self.log
         return stanza
 
-    def serialised_copy(self, to: JID, xml: bytes) -> "Stanza":
+    def serialised_copy(self, to: JID | None, xml: bytes) -> "Stanza":
         """The same stanza with another address; ``xml`` is what :meth:`to_bytes` answers."""
         stanza = Stanza.__new__(Stanza)
         stanza.kind = self.kind
@@ -311,22 +315,18 @@ class Stanza:
 
         :param name: of the element ``xml``, which declares its namespace.
         """
-        inner = self.inner
-        stanza = Stanza(
-            self.kind,
-            self.to,
-            self.from_,
-            self.type,
-            self.id,
-            self.lang,
-            (*self.children, name),
-            inner + xml,
-        )
-        stanza.receipt = self.receipt
-        stanza.log = self.log
-        if inner and self._xml is not None:
-            end = self._xml.rfind(b"</")
-            stanza._xml = self._xml[:end] + xml + self._xml[end:]
+        children = (*self.children, name)
+        whole, (start, end) = self._xml, self._span
+        if whole is not None and whole is self._raw and start < end:
+            whole = whole[:end] + xml + whole[end:]
+            stanza = self.serialised_copy(self.to, whole)
+            stanza._inner, stanza._raw, stanza._span = None, whole, (start, end + len(xml))
+        else:
+            stanza = self.copy(inner=self.inner + xml)
+            if whole is not None and self.inner:
+                end = whole.rfind(b"</")
+                stanza._xml = whole[:end] + xml + whole[end:]
+        stanza._children = children
         return stanza
 
     def result(self, payload: bytes | str | domish.Element | None = b"") -> "Stanza":

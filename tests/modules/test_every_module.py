@@ -64,7 +64,8 @@ class ModuleContract(ServerTestCase):
     def setUp(self) -> None:
         """Has what the server opens for the first module that asks, and keeps, open already."""
         super().setUp()
-        self.await_(self.server.open_message_log())
+        self.await_(self.host.open_message_log())
+        self.host.hooks.publish()
 
     @property
     def cls(self) -> type[Module[Any]]:

@@ -48,7 +48,7 @@ class InboundTests(SynchronousTestCase):
         self.assertEqual(self.inbound.handled, 1)
         second.release()
         self.assertEqual(self.inbound.handled, 3)
-        self.assertEqual(self.inbound.settlements, 3)
+        self.assertEqual(self.inbound.settlements, 1)
 
     def test_two_holds(self) -> None:
         """A stanza that two hold is handled when both have released it."""
