@@ -249,6 +249,10 @@ class Offline(Module[OfflineOptions]):
 
         :param here: one of this node.
         """
+        located = None if here else self.host.prepare((user,))
+        if located is not None:
+            located.addCallback(lambda _: self.offer(user))
+            return
         able = [s for s in self.host.sessions.available(user) if (s.priority or 0) >= 0]
         able = [s for s in able if s.local] if here else able
         if not able:

@@ -35,6 +35,7 @@ _SETTLED: Final = 0
 _KEPT: Final = 1
 _LOOK: Final = 2
 _RECOVERED: Final = 3
+_WAITING: Final = 4
 _ITEM: Final = struct.Struct("!QQB")
 _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
@@ -166,10 +167,17 @@ class LogNodes:
     def _tell_all(self, owners: Iterable[int]) -> None:
         """What waits for some owners is for whoever of them is there."""
         wanted = set(owners)
+        if wanted and any(host.locate for host in self._server.hosts.values()):
+            # Nobody knows all sessions: whoever has one of theirs knows them all
+            payload = struct.pack(f"!{len(wanted)}Q", *wanted)
+            self._mesh.broadcast(CHANNEL, bytes((_WAITING,)) + payload)
+        self._tell_present(wanted)
+
+    def _tell_present(self, owners: set[int]) -> None:
         for host in self._server.hosts.values():
-            users = {session.bare for session in host.sessions} if wanted else ()
+            users = {session.bare for session in host.sessions} if owners else ()
             for user in users:
-                if self._log.number(user) in wanted:
+                if self._log.number(user) in owners:
                     host.hooks.fire(MessagesWait(user, False))
 
     # -- nodes that come and go
@@ -241,6 +249,8 @@ class LogNodes:
             self._stranded(identifier, holder, JID.parse(rest[_STRANDED.size :].decode()))
         elif kind == _LOOK:
             self._tell(JID.parse(rest.decode()), here=True)
+        elif kind == _WAITING:
+            self._tell_present({number for (number,) in _ID.iter_unpack(rest)})
         elif kind == _RECOVERED:
             self._recovered(rest[0])
 

@@ -67,7 +67,7 @@ class KnowledgeTests(RedisCase):
         self.settle()
         for each in waiting:
             self.successResultOf(each)
-        self.assertEqual(self.redis.commands - before, 3)
+        self.assertEqual(self.redis.commands - before, 4)
 
     def test_forgotten(self) -> None:
         """Who is asked for no more is forgotten after a while, and nobody tells any more."""

@@ -20,6 +20,7 @@ from mongoosetw.cluster.sessions.changes import (
     Frame,
     Kind,
     Opened,
+    closed,
     opened,
     records,
     unpack,
@@ -75,7 +76,7 @@ class RedisDirectory:
         self._available: dict[SessionLike, None] = {}
         self._missing: dict[str, int] = {}
         self._tasks = Tasks(clock)
-        self._writing = Writing(store, clock, self._tell)
+        self._writing = Writing(store, clock, self._written)
         self._watching = Watching(store, clock, self, self._writing.flush)
         follows = self._watching.__contains__
         self._others = Others(clock, relay, self._hosts, follows, self._follow)
@@ -247,13 +248,17 @@ class RedisDirectory:
         elif session not in self._available:
             self._available[session] = None
             seen = {name: peer.seen for name, peer in self._peers.items()}
-        self._writing.there(session, seen)
+        new = () if seen is None else (session,)
+        change = self._writing.there(session, seen)
+        self._tell_at_once(change, session.bare, opened(session), new)
 
     def closed(self, session: SessionLike) -> None:
         """It is registered no longer."""
         self._disappear(session)
         replaced = session.host.sessions.get(session.jid) is not None
-        self._writing.gone(session.bare, session.sid, replaced=replaced)
+        change = self._writing.gone(session.bare, session.sid, replaced=replaced)
+        body = closed(session.sid, replaced=replaced)
+        self._tell_at_once(change, session.bare, body, ())
         follower = self._others.claims.freed(session.host, session.jid)
         if follower is not None:
             self._follow(follower)
@@ -265,18 +270,45 @@ class RedisDirectory:
             for peer in self._peers.values():
                 peer.forget(session)
 
-    def _tell(self, change: Change, watchers: set[str] | None, server: str) -> None:
-        wanting = [peer for peer in self._peers.values() if peer.wants(watchers, server)]
+    def _tell_at_once(
+        self, change: Change, user: JID, body: bytes, new: Sequence[SessionLike]
+    ) -> None:
+        """Tells those who are known to follow a user, before anything else is sent to them."""
+        watchers, server = self._watching.watchers(user), self._store.redis.server
+        told = {peer for peer in self._peers.values() if peer.wants(watchers, server)}
+        for peer in told:
+            self._tell_one(peer, body, None, new, asked=peer.watches == server)
+        change.tell(told)
+
+    def _written(
+        self, user: JID, change: Change, watchers: frozenset[str] | None, server: str
+    ) -> None:
+        """Tells those who began to follow a user in the meantime."""
+        if watchers is not None:
+            self._watching.note(user, watchers)
+        told = change.told or set()
+        wanting = [p for p in self._peers.values() if p.wants(watchers, server) and p not in told]
         if not wanting:
             return
         body = change.body()
         new = [session for session in change.new if session in self._available]
         for peer in wanting:
             asked = watchers is not None and peer.watches == server
-            kind = Kind.CHANGES if asked else Kind.UNASKED
             seen = change.seen.get(peer.node.name, 0) if new else None
-            if not peer.tell(kind, body, seen, new):
-                self._postpone(peer)
+            self._tell_one(peer, body, seen, new, asked=asked)
+
+    def _tell_one(
+        self,
+        peer: Peer,
+        body: bytes,
+        seen: int | None,
+        new: Sequence[SessionLike],
+        *,
+        asked: bool,
+    ) -> None:
+        kind = Kind.CHANGES if asked else Kind.UNASKED
+        if not peer.tell(kind, body, seen, new):
+            self._postpone(peer)
 
     # -- links
 
@@ -381,7 +413,7 @@ class RedisDirectory:
             for user in strange:
                 self._watching.withdraw(user)
         if appeared:
-            tell_found(appeared, {**peer.unseen, **self._writing.untold})
+            tell_found(appeared, [*peer.unseen, *self._writing.missed_by(peer)])
         peer.acknowledge()
 
     async def _read_all(self, peer: Peer) -> None:

@@ -162,8 +162,7 @@ class Others:
 
     def arrives(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
-        if isinstance(older, RemoteSession):
-            self.claims.replaced(older)
+        self.claims.overrule(session.jid, older)
         self._relay.arrives(session)
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ class Peer:
         self._number = 0
         self.unseen: dict[SessionLike, int] = {}
 
-    def wants(self, watchers: set[str] | None, server: str) -> bool:
+    def wants(self, watchers: frozenset[str] | None, server: str) -> bool:
         """Whether a change has to be told.
 
         :param watchers: the nodes that were registered when it was written down; None if it was
@@ -78,7 +78,10 @@ class Peer:
 
     def heard(self, number: int) -> None:
         """The node had seen so many frames when it told what has just arrived."""
-        for session in [s for s, told in self.unseen.items() if told <= number]:
+        while self.unseen:
+            session, told = next(iter(self.unseen.items()))  # in the order of their numbers
+            if told > number:
+                return
             del self.unseen[session]
 
     def forget(self, session: SessionLike) -> None:

@@ -13,6 +13,7 @@
 import logging
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -41,6 +42,13 @@ class Entry(NamedTuple):
     session: Opened
 
 
+class Found(NamedTuple):
+    """A user's sessions, and the nodes that want to be told of changes."""
+
+    entries: list[Entry]
+    watchers: frozenset[str]
+
+
 class Store:
     """One node's view of Redis.
 
@@ -67,7 +75,7 @@ class Store:
 
     def write(
         self, user: JID, there: Sequence[SessionLike], gone: Sequence[int] = ()
-    ) -> "Deferred[set[str]]":
+    ) -> "Deferred[frozenset[str]]":
         """Writes down sessions of this node as they are now.
 
         :param there: those of the user that are new or have changed.
@@ -107,7 +115,7 @@ class Store:
 
     # -- the sessions of users
 
-    def watch(self, user: JID, own: Sequence[SessionLike] = ()) -> "Deferred[list[Entry]]":
+    def watch(self, user: JID, own: Sequence[SessionLike] = ()) -> "Deferred[Found]":
         """Has changes of a user's sessions told from now on, and reads what there is.
 
         :param own: the user's sessions of this node, to be written down again.
@@ -119,8 +127,9 @@ class Store:
                 ("EXPIRE", watchers, LIFE),
                 *self._store(user, own),
                 ("HGETALL", sessions),
+                ("SMEMBERS", watchers),
             ]
-        ).addCallback(lambda answers: list(_entries(answers[-1])))
+        ).addCallback(_found)
 
     def unwatch(self, user: JID) -> "Deferred[Any]":
         """Changes need not be told any more."""
@@ -172,8 +181,18 @@ class Store:
         await self.redis.close()
 
 
-def _names(answers: list[Any]) -> set[str]:
-    return {name.decode() for name in answers[-1]}
+def _names(answers: list[Any]) -> frozenset[str]:
+    return _equal(frozenset(answers[-1]))
+
+
+@lru_cache(10_000)
+def _equal(names: frozenset[bytes]) -> frozenset[str]:
+    """Equal sets are one: there are few different ones, and many users."""
+    return frozenset(name.decode() for name in names)
+
+
+def _found(answers: list[Any]) -> Found:
+    return Found(list(_entries(answers[-2])), _names(answers))
 
 
 def _entries(fields: Iterable[bytes]) -> Iterator[Entry]:

@@ -18,6 +18,7 @@ REFRESH: Final = LIFE / 6
 MOST: Final = 200_000
 """Users, beyond which the oldest are forgotten."""
 TICK: Final = 1.0
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class Knowledge(Protocol):
@@ -67,14 +68,16 @@ class _Watch:
 
     :ivar asked: somebody has asked since the last time that it was looked at.
     :ivar since: when it was registered in Redis.
+    :ivar watchers: the nodes that follow the user's sessions.
     """
 
-    __slots__ = ("asked", "reading", "since")
+    __slots__ = ("asked", "reading", "since", "watchers")
 
     def __init__(self, reading: _Reading, since: float) -> None:
         self.reading: _Reading | None = reading
         self.asked = True
         self.since = since
+        self.watchers = _NOBODY
 
 
 class Watching:
@@ -102,6 +105,17 @@ class Watching:
 
     def __len__(self) -> int:
         return len(self._users)
+
+    def note(self, user: JID, watchers: frozenset[str]) -> None:
+        """These nodes follow a user's sessions, as was read in Redis just now."""
+        watch = self._users.get(user)
+        if watch is not None:
+            watch.watchers = watchers
+
+    def watchers(self, user: JID) -> frozenset[str]:
+        """The nodes that follow a user's sessions, as far as is known."""
+        watch = self._users.get(user)
+        return _NOBODY if watch is None else watch.watchers
 
     def users(self) -> list[JID]:
         """All of them."""
@@ -155,11 +169,12 @@ class Watching:
         own = self._knowledge.own
         calls = [(user, self._store.watch(user, own(user)).addErrback(_failed)) for user in users]
         for user, call in calls:
-            entries = await call
-            if entries is None:
+            found = await call
+            if found is None:
                 missing.append(user)
             else:
-                self._knowledge.take(entries, began)
+                self.note(user, found.watchers)
+                self._knowledge.take(found.entries, began)
         return missing
 
     async def register(self) -> bool:

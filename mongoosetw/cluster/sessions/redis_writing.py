@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.sessions.changes import closed, opened
+from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.storage.redis import RedisUnavailable
@@ -20,15 +21,17 @@ class Change:
     :ivar gone: the sids of those that are over, and whether another node's has replaced them.
     :ivar new: those that have become available.
     :ivar seen: how many frames of each node had arrived when the first of them did.
+    :ivar told: the nodes that were told at once, because they were known to want it.
     """
 
-    __slots__ = ("gone", "new", "seen", "there")
+    __slots__ = ("gone", "new", "seen", "there", "told")
 
     def __init__(self) -> None:
         self.there: dict[SessionLike, None] = {}
         self.gone: dict[int, bool] = {}
         self.new: list[SessionLike] = []
         self.seen: Mapping[str, int] = {}
+        self.told: set[Peer] | None = None
 
     def body(self) -> bytes:
         """The records of it, as all is now."""
@@ -36,26 +39,30 @@ class Change:
         gone = [closed(sid, replaced=replaced) for sid, replaced in self.gone.items()]
         return b"".join((*there, *gone))
 
+    def tell(self, peers: set[Peer]) -> None:
+        """A part of it was told to some nodes."""
+        self.told = peers if self.told is None else self.told & peers
 
-Tell: TypeAlias = "Callable[[Change, set[str] | None, str], None]"
-"""Tells a change: to those who are registered, None if that is not known; the Redis process."""
+
+Written: TypeAlias = "Callable[[JID, Change, frozenset[str] | None, str], None]"
+"""Told of a change that is written down: who was registered, None if it could not be; where."""
 
 
 class Writing:
-    """Gathers the changes of a turn, writes them down, and has them told when that is done.
+    """Gathers the changes of a turn, and writes them down.
 
-    They are told in the order in which they have happened: answers come in the order of the
+    They are written in the order in which they have happened: answers come in the order of the
     commands, and when the connection is lost all calls fail before the next one.
 
-    :ivar untold: sessions that have become available, which nobody was told yet.
+    :ivar untold: sessions that have become available and are not written down yet.
     """
 
-    def __init__(self, store: Store, clock: IReactorTime, tell: Tell) -> None:
+    def __init__(self, store: Store, clock: IReactorTime, written: Written) -> None:
         self._store = store
         self._clock = clock
-        self._tell = tell
+        self._tell = written
         self._changes: dict[JID, Change] = {}
-        self.untold: dict[SessionLike, None] = {}
+        self.untold: dict[SessionLike, Change] = {}
 
     def _change(self, user: JID) -> Change:
         if not self._changes:
@@ -65,7 +72,7 @@ class Writing:
             change = self._changes[user] = Change()
         return change
 
-    def there(self, session: SessionLike, seen: Mapping[str, int] | None = None) -> None:
+    def there(self, session: SessionLike, seen: Mapping[str, int] | None = None) -> Change:
         """A session is new, or has changed.
 
         :param seen: it has become available; how many frames of each node had arrived.
@@ -76,14 +83,21 @@ class Writing:
             if not change.new:
                 change.seen = seen
             change.new.append(session)
-            self.untold[session] = None
+            self.untold[session] = change
+        return change
 
-    def gone(self, user: JID, sid: int, *, replaced: bool = False) -> None:
+    def gone(self, user: JID, sid: int, *, replaced: bool = False) -> Change:
         """A session is over."""
         change = self._change(user)
         change.gone[sid] = replaced
         for session in [session for session in change.there if session.sid == sid]:
             del change.there[session]
+        return change
+
+    def missed_by(self, peer: Peer) -> list[SessionLike]:
+        """Sessions that have become available, of which a node was not told yet."""
+        untold = self.untold.items()
+        return [s for s, change in untold if change.told is None or peer not in change.told]
 
     def forget(self, session: SessionLike) -> None:
         """A session is not available any more."""
@@ -94,17 +108,23 @@ class Writing:
         changes, self._changes = self._changes, {}
         server = self._store.redis.server
         for user, change in changes.items():
-            written = self._store.write(user, list(change.there), list(change.gone))
-            written.addCallbacks(self._written, self._lost, (change, server), {}, (change,))
+            writing = self._store.write(user, list(change.there), list(change.gone))
+            writing.addCallbacks(
+                self._written, self._failed, (user, change, server), {}, (user, change)
+            )
 
-    def _written(self, watchers: set[str], change: Change, server: str) -> None:
-        self._told(change, watchers, server)
+    def _written(
+        self, watchers: frozenset[str], user: JID, change: Change, server: str
+    ) -> None:
+        self._done(user, change, watchers, server)
 
-    def _lost(self, failure: Failure, change: Change) -> None:
+    def _failed(self, failure: Failure, user: JID, change: Change) -> None:
         failure.trap(RedisUnavailable)
-        self._told(change, None, "")
+        self._done(user, change, None, "")
 
-    def _told(self, change: Change, watchers: set[str] | None, server: str) -> None:
-        self._tell(change, watchers, server)
+    def _done(
+        self, user: JID, change: Change, watchers: frozenset[str] | None, server: str
+    ) -> None:
+        self._tell(user, change, watchers, server)
         for session in change.new:
             self.untold.pop(session, None)
