@@ -18,6 +18,7 @@ from sqlalchemy import (
 from modules.mod_mam.query import HIGHEST, Query
 from modules.mod_mam.search import condition, pattern
 from mongoosetw.messagelog.tables import archive, messages
+from mongoosetw.storage.driver import fetch
 from mongoosetw.xmpp.errors import StanzaError
 
 COUNTED = 5_000
@@ -63,7 +64,7 @@ def page_of(
     }
     if query.text:
         values["words"] = pattern(dialect, owner, query.text)
-    rows = [tuple(row) for row in connection.execute(_page(*what, query.backwards), values)]
+    rows = _rows(connection, _page(*what, query.backwards), values)
     complete = len(rows) <= query.most
     rows = rows[: query.most]
     if query.backwards:
@@ -87,7 +88,7 @@ def _counts(
     if whole and complete:
         return len(rows), 0 if rows else None
     values = {**values, "after": query.after, "before": query.before, "most": COUNTED + 1}
-    total = connection.execute(_count(*what), values).scalar_one()
+    total = _rows(connection, _count(*what), values)[0][0]
     if total > COUNTED:
         return None, None
     if not rows:
@@ -95,7 +96,16 @@ def _counts(
     if whole:
         return total, total - len(rows) if query.backwards else 0
     values["before"] = rows[0][0]
-    return total, connection.execute(_count(*what), values).scalar_one()
+    return total, _rows(connection, _count(*what), values)[0][0]
+
+
+def _rows(
+    connection: Connection, statement: Select[Any], values: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    """The rows; for most queries on the short way."""
+    if values["ids"]:  # a list
+        return [tuple(row) for row in connection.execute(statement, values)]
+    return fetch(connection, statement, values)
 
 
 def _check(connection: Connection, owner: int, ids: set[int]) -> None:

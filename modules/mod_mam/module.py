@@ -255,15 +255,9 @@ class MAM(Module[MAMOptions]):
         )
         page = await self._page(iq.user, asked)
         found = list(reversed(page.messages)) if asked.flipped else page.messages
-        sender = iq.user
-        for identifier, xml in found:
-            answer = results.result(
-                identifier, xml, owner=sender, to=iq.from_, query_id=asked.query_id, sender=sender
-            )
-            if iq.session is not None:
-                iq.session.send(answer)
-            else:
-                self.host.route(answer)
+        send = self.host.route if iq.session is None else iq.session.send
+        for answer in results.page(found, owner=iq.user, to=iq.from_, query_id=asked.query_id):
+            send(answer)
         ids = [identifier for identifier, _ in page.messages]
         if iq.session is not None and ids:
             self.host.hooks.fire(ArchivePageSent(iq.session, ids))

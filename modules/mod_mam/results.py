@@ -28,6 +28,8 @@ def _second(seconds: int) -> str:
 
 def namespaced(xml: str, owner: JID) -> str:
     """A stanza of the log, with its namespace declared, for its archive's owner."""
+    if "xmlns" not in xml:
+        return f"<message xmlns='jabber:client'{xml[8:]}"
     if "<stanza-id" in xml:
         stanza = without_ids(Stanza.parse(xml), str(owner))
         return stanza.forwarded().decode()
@@ -36,19 +38,21 @@ def namespaced(xml: str, owner: JID) -> str:
     return f"<message xmlns='jabber:client'{xml[8:]}"
 
 
-def result(
-    identifier: int, xml: str, *, owner: JID, to: JID, query_id: str, sender: JID | None
-) -> Stanza:
-    """One message of a page (XEP-0313 §4.2).
-
-    :param sender: the archive, if it is not the user's own.
-    """
+def page(
+    messages: Iterable[tuple[int, str]], *, owner: JID, to: JID, query_id: str
+) -> list[Stanza]:
+    """The messages of a page of a user's archive (XEP-0313 §4.2)."""
+    head = f"<message from='{escape(str(owner))}' to='{escape(str(to))}'>"
     query = f" queryid='{escape(query_id)}'" if query_id else ""
-    inner = (
-        f"{_HEAD}{query} id='{identifier}'>{_FORWARDED}{stamp(identifier)}'/>"
-        f"{namespaced(xml, owner)}</forwarded></result>"
-    )
-    return Stanza("message", to, sender, "", "", None, _RESULT, inner.encode())
+    begin, start = f"{head}{_HEAD}{query} id='", len(head.encode())
+    found = []
+    for identifier, xml in messages:
+        raw = (
+            f"{begin}{identifier}'>{_FORWARDED}{stamp(identifier)}'/>"
+            f"{namespaced(xml, owner)}</forwarded></result></message>"
+        ).encode()
+        found.append(Stanza.written("message", to, owner, _RESULT, raw, (start, len(raw) - 10)))
+    return found
 
 
 def fin(

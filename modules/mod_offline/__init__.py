@@ -197,7 +197,7 @@ class Offline(Module[OfflineOptions]):
     @on(ArchivePageSent)
     def synchronised(self, event: ArchivePageSent) -> None:
         """A client that reads the archive before it is available is not sent that again."""
-        if not event.session.available:
+        if not event.session.available and not self.messages.nothing_waits(event.session.bare):
             entries = [Entry(identifier, shown=True) for identifier in event.ids]
             self.messages.settle(event.session.bare, entries)
             self._counts.pop(event.session.bare, None)

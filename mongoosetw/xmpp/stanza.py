@@ -131,6 +131,21 @@ class Stanza:
         stanza.log = None
         return stanza
 
+    @classmethod
+    def written(
+        cls,
+        kind: str,
+        to: JID,
+        from_: JID,
+        children: tuple[Name, ...],
+        xml: bytes,
+        span: tuple[int, int],
+    ) -> "Stanza":
+        """A stanza of the server's own that is serialised; ``span`` is where its content lies."""
+        stanza = cls.received(kind, to, from_, {}, children, xml, span)
+        stanza._xml = xml
+        return stanza
+
     @property
     def children(self) -> tuple[Name, ...]:
         """The names of the direct children, in order."""
