@@ -63,3 +63,13 @@ class PresenceRaces(ClusterTestCase):
         for _ in range(2):
             self.run_for(6)
             self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "second")
+
+    def test_no_longer_available(self) -> None:
+        """Who has gone unavailable is told no more of others, whatever their nodes believe."""
+        juliet = self.come("juliet@localhost/balcony", "a", "here")
+        self.cluster.network.wire("a", "b").slower = 1.0
+        juliet.send("<presence type='unavailable'/>")
+        self.come("romeo@localhost/phone", "b", "late")
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
+        self.run_for(3)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)

@@ -104,9 +104,11 @@ def _at_risk(world: "World", message: Message) -> bool:
 
 
 def _several(message: Message) -> bool:
-    """Whether each session got it once at most: one for a bare JID may go to several."""
+    """Whether each session got it once: one for a bare JID, or for a full one that is gone, may
+    go to several (RFC 6121 §8.5.2.1.1, §8.5.3.2.1)."""
     sessions = [(receipt.device, receipt.binding) for receipt in message.arrivals]
-    return message.to.is_bare and len(set(sessions)) == len(sessions)
+    to_it = any(receipt.device == message.to for receipt in message.arrivals)
+    return not to_it and len(set(sessions)) == len(sessions)
 
 
 def order(world: "World") -> list[str]:

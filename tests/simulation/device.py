@@ -142,7 +142,9 @@ class Device:
             self.line.send(data)
 
     def available(self, status: str) -> None:
-        """Sends presence."""
+        """Sends presence; from initial presence on it is told anew how the others are."""
+        if self.status is None:
+            self.view.clear()
         self.status = status
         self.send(
             f"<presence><status>{status}</status><priority>{self.priority}</priority></presence>"

@@ -217,12 +217,16 @@ class Relay:
         The node that it has left speaks for it, until it hears that there is a newer session, and
         says goodbye then; what that has said may have been quicker. And who is at another node now
         has looked around from there: what would be passed on may be older than what it has seen.
+        Or it is for somebody who is not available any more.
         """
         sender = got.stanza.from_
         if not node or sender is None or got.stanza.type not in _AVAILABILITY:
             return False
-        if isinstance(self._find(got.target), RemoteSession):
+        session = self._find(got.target)
+        if isinstance(session, RemoteSession):
             return True
+        if session is not None and not session.available and got.stanza.to != got.target:
+            return True  # RFC 6121 §8.5.2.1.2: what is for the account is for available resources
         newer = self._find(sender)
         if newer is None or not newer.available:
             return False
