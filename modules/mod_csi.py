@@ -12,6 +12,7 @@ from mongoosetw.hooks.c2s import (
     StreamFeatures,
     UserSendNonza,
 )
+from mongoosetw.hooks.cluster import SessionMoved, SessionPacks, SessionUnpacks
 from mongoosetw.host import Host
 from mongoosetw.metrics import Counter
 from mongoosetw.module import XEP, Module, on
@@ -129,8 +130,21 @@ class CSI(Module[CSIOptions]):
         held.release(event.session)
         return None
 
+    @on(SessionPacks)
+    def packs(self, event: SessionPacks) -> None:
+        """What is held back goes along with what the client has not acknowledged."""
+        if held := self._held.get(event.session):
+            held.release(event.session)
+
+    @on(SessionUnpacks)
+    def unpacks(self, event: SessionUnpacks) -> None:
+        """The client is as inactive as it was."""
+        if event.session.inactive:
+            self._held.setdefault(event.session, Held())
+
+    @on(SessionMoved)
     @on(SessionClosed)
-    def closed(self, event: SessionClosed) -> None:
+    def closed(self, event: SessionClosed | SessionMoved) -> None:
         """Forgets a client that is gone; all that was held is presence and chat states."""
         self._held.pop(event.session, None)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mongoosetw.config.options import option
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, SessionOpened
+from mongoosetw.hooks.cluster import SessionMoved, SessionUnpacks
 from mongoosetw.metrics import Counter, Histogram
 from mongoosetw.module import IQ, XEP, Module, Timer, on, on_iq
 from mongoosetw.xmpp import ns
@@ -64,8 +65,15 @@ class Ping(Module[PingOptions]):
         """Begins to watch a session."""
         self._watch(event.session)
 
+    @on(SessionUnpacks)
+    def arrived(self, event: SessionUnpacks) -> None:
+        """Does so with a session of another node."""
+        if event.session not in self._watched:
+            self._watch(event.session)
+
+    @on(SessionMoved)
     @on(SessionClosed)
-    def closed(self, event: SessionClosed) -> None:
+    def closed(self, event: SessionClosed | SessionMoved) -> None:
         """Ends the watch."""
         timer = self._watched.pop(event.session, None)
         if timer is not None:

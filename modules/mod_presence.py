@@ -8,7 +8,13 @@ from twisted.internet.defer import Deferred
 from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome, started
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
-from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
+from mongoosetw.hooks.cluster import (
+    SessionMoved,
+    SessionPacks,
+    SessionsFound,
+    SessionsLost,
+    SessionUnpacks,
+)
 from mongoosetw.hooks.presence import PresenceChanged, UnsetPresence, UserAvailable
 from mongoosetw.hooks.privacy import PrivacyChanged
 from mongoosetw.hooks.roster import SubscriptionLists
@@ -160,6 +166,24 @@ class Presence(Module[NoOptions]):
             pending = self._leave(session, gone)
             if pending is not None:
                 self.host.in_background(_settled(pending))
+
+    @on(SessionPacks)
+    def packs(self, event: SessionPacks) -> None:
+        """Who got directed presence is told of the end by the node that has the session then."""
+        directed = self._directed.get(event.session.jid)
+        if directed:
+            event.state[self.name] = [str(address) for address in directed]
+
+    @on(SessionUnpacks)
+    def unpacks(self, event: SessionUnpacks) -> None:
+        """Remembers them."""
+        if self.name in event.state:
+            self._directed[event.session.jid] = set(map(JID.parse, event.state[self.name]))
+
+    @on(SessionMoved)
+    def moved(self, event: SessionMoved) -> None:
+        """Says nothing, for the client is there still."""
+        self._directed.pop(event.session.jid, None)
 
     @on(FilterLocalPacket, Order.DEFAULT)
     def probed(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:

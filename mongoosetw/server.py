@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from mongoosetw import core_tables
 from mongoosetw.c2s.listener import Certificates, CertificateUnusable, ClientListener
+from mongoosetw.cluster import draining
 from mongoosetw.cluster.alone import Alone
 from mongoosetw.cluster.caches import Caches
 from mongoosetw.cluster.membership import Membership
@@ -242,9 +243,13 @@ class Server:
 
     async def shut_down(self) -> None:
         """Closes every stream with ``system-shutdown``, stops the modules, closes the database."""
+        self.draining = True
+        has_heirs = draining.has_heirs(self)
         for listener in self.listeners:
             await listener.stop()
-            await listener.close_streams()
+            await listener.close_streams(may_return=has_heirs)
+        if has_heirs:
+            await draining.bequeath(self)
         for host in self.hosts.values():
             for session in host.sessions.local():  # those that wait for their client
                 session.close("system-shutdown")

@@ -59,6 +59,16 @@ class SessionRegistry:
                 self.watcher.opened(session, older)
         return older
 
+    def stand_in(self, session: SessionLike, other: SessionLike) -> None:
+        """Has something else found in a session's place, with its address and sid.
+
+        Which sessions count does not change by that, and nobody is told.
+        """
+        assert self._full[session.jid] is session
+        self._full[session.jid] = other
+        found = self._bare[session.bare]
+        self._bare[session.bare] = tuple(other if s is session else s for s in found)
+
     def _lose(self, session: SessionLike) -> None:
         """Whoever looks for the address of a session finds it no more."""
         if self._full.get(session.jid) is not session:

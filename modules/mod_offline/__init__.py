@@ -17,7 +17,13 @@ from mongoosetw.hooks.c2s import (
     SessionLike,
     UserReceiveMessage,
 )
-from mongoosetw.hooks.cluster import MessageLeaves, SessionTakesMessages
+from mongoosetw.hooks.cluster import (
+    MessageLeaves,
+    SessionMoved,
+    SessionPacks,
+    SessionTakesMessages,
+    SessionUnpacks,
+)
 from mongoosetw.hooks.presence import PresenceChanged, UserAvailable
 from mongoosetw.hooks.routing import (
     ArchivePageSent,
@@ -232,6 +238,31 @@ class Offline(Module[OfflineOptions]):
             catching[1].cancel()
             catching[0].give_up()
             self.later(0, self.offer, event.session.bare)
+
+    @on(SessionPacks)
+    def packs(self, event: SessionPacks) -> None:
+        """What a session that moves was not given yet it gets where it goes on."""
+        session = event.session
+        catching = self._catching.get(session)
+        if catching is not None:
+            catching[1].cancel()
+            catching[0].give_up()
+        if catching is not None or session in self._not_ready:
+            event.state[self.name] = "ready" if catching is not None else "not ready"
+
+    @on(SessionUnpacks)
+    def unpacks(self, event: SessionUnpacks) -> None:
+        """Goes on where that ended."""
+        state = event.state.get(self.name)
+        if state == "not ready":
+            self._not_ready.add(event.session)
+        elif state == "ready":
+            self.catch_up(event.session)
+
+    @on(SessionMoved)
+    def moved(self, event: SessionMoved) -> None:
+        """Forgets the session."""
+        self._not_ready.discard(event.session)
 
     @on(SessionTakesMessages)
     def found(self, event: SessionTakesMessages) -> None:

@@ -25,6 +25,7 @@ from mongoosetw.hooks.c2s import (
     UserSendMessage,
     UserSendPresence,
 )
+from mongoosetw.hooks.cluster import SessionMoved, SessionUnpacks
 from mongoosetw.hooks.presence import PresenceRecipients
 from mongoosetw.hooks.privacy import PrivacyCheck
 from mongoosetw.hooks.roster import RosterChanged, RosterChangedElsewhere
@@ -113,13 +114,15 @@ class PrivacyChecks(Module[PrivacyOptions]):
         user = event.session.bare
         return None if user in self.lists.guards.known else self._load(user)
 
+    @on(SessionUnpacks)
     @on(SessionOpened)
-    def opened(self, event: SessionOpened) -> None:
+    def opened(self, event: SessionOpened | SessionUnpacks) -> None:
         """Keeps them there."""
         self.lists.guards.settle(event.session.bare)
 
+    @on(SessionMoved, Order.LAST)
     @on(SessionClosed, Order.LAST)
-    def closed(self, event: SessionClosed) -> None:
+    def closed(self, event: SessionClosed | SessionMoved) -> None:
         """An active list holds as long as its session (§2.2, rule 1)."""
         self.lists.closed(event.session.bare)
 

@@ -3,8 +3,10 @@
 from typing import Final, cast
 
 from modules.mod_stream_management.deadlines import Deadlines
+from modules.mod_stream_management.handover import HandOver
 from modules.mod_stream_management.ledger import Rules, SessionLedger
 from modules.mod_stream_management.options import StreamManagementOptions
+from modules.mod_stream_management.package import Refused
 from modules.mod_stream_management.rerouting import reroute
 from modules.mod_stream_management.table import (
     MemoryTable,
@@ -24,6 +26,7 @@ from mongoosetw.hooks.c2s import (
     UnboundNonza,
     UserSendNonza,
 )
+from mongoosetw.hooks.cluster import NodeLeaves
 from mongoosetw.hooks.routing import MessagesAcknowledged
 from mongoosetw.host import Host
 from mongoosetw.metrics import Counter, Gauge
@@ -42,17 +45,6 @@ _IDLE: Final = 0.5
 """Seconds after which stanzas are asked for that nothing follows."""
 _GRACE: Final = 5.0
 """Seconds that a client has to acknowledge more than ``buffer_max`` stanzas; MongooseIM's."""
-
-
-class Refused(Exception):
-    """A session is not resumed.
-
-    :ivar answer: the ``<failed/>`` for the client.
-    """
-
-    def __init__(self, condition: str, h: int | None = None) -> None:
-        super().__init__(condition)
-        self.answer = sm.failed(condition, h)
 
 
 class StreamManagement(Module[StreamManagementOptions]):
@@ -93,6 +85,8 @@ class StreamManagement(Module[StreamManagementOptions]):
         self.flusher = host.server.flusher
         self.table: ResumptionTable = MemoryTable()
         self.stale = StaleCounts()
+        cluster = host.server.cluster
+        self.handover = None if cluster is None else HandOver(self, cluster)
         self._idle: list[SessionLedger] = []
         self._deadlines: Deadlines[SessionLedger] = Deadlines(
             self.clock, self.later, self._expire
@@ -101,6 +95,8 @@ class StreamManagement(Module[StreamManagementOptions]):
     def start(self) -> None:
         """Takes over the sessions that are there already, after a reload."""
         self.waiting_count.set(self._deadlines.__len__)
+        if self.handover is not None:
+            self.handover.start()
         for session in self.host.sessions.local():
             ledger = _ledger(session)
             if ledger is not None:
@@ -121,6 +117,8 @@ class StreamManagement(Module[StreamManagementOptions]):
 
     def stop(self) -> None:
         """Without the module nothing can be resumed: clients start anew."""
+        if self.handover is not None:
+            self.handover.stop()
         for session in self.host.sessions.local():
             ledger = _ledger(session)
             if ledger is not None and not self.restarting:
@@ -218,9 +216,10 @@ class StreamManagement(Module[StreamManagementOptions]):
             return STOP
         assert stream.user is not None
         try:
-            ledger, h = await self.claim(stream.user, event.nonza.attributes)
+            claim = self.claim if self.handover is None else self.handover.claim
+            ledger, h = await claim(stream.user, event.nonza.attributes)
         except Refused as refusal:
-            stream.send_bytes(refusal.answer)
+            stream.send_bytes(sm.failed(refusal.condition, refusal.h))
             return STOP
         if not stream.closed:
             stream.send_bytes(self.attach(ledger, stream, h))
@@ -228,7 +227,7 @@ class StreamManagement(Module[StreamManagementOptions]):
         return STOP
 
     async def claim(self, user: JID, attributes: dict[str, str]) -> tuple[SessionLedger, int]:
-        """Finds the session that ``<resume/>`` asks for and parts it from its old connection.
+        """Finds the session of this node that ``<resume/>`` asks for, parts it from its connection.
 
         :returns: its ledger, and how much the client has handled; to be attached at once.
         :raises Refused: it cannot be resumed.
@@ -240,6 +239,9 @@ class StreamManagement(Module[StreamManagementOptions]):
         if not self.options.buffer:
             raise Refused("feature-not-implemented")  # §5
         while True:
+            if self.handover is not None and previous in self.handover.moving:
+                await self.handover.moving[previous].when_ended()
+                continue
             ledger = self.table.find(previous)
             if ledger is None or ledger.session.bare != user or not _can_resume(ledger, h):
                 raise Refused("item-not-found", self.stale.recall(previous, user))
@@ -286,10 +288,10 @@ class StreamManagement(Module[StreamManagementOptions]):
         self._hibernate(ledger)
         return STOP
 
-    def _hibernate(self, ledger: SessionLedger) -> None:
+    def _hibernate(self, ledger: SessionLedger, seconds: float | None = None) -> None:
         ledger.look_anew()
         ledger.session.hibernate()
-        ledger.expires_at = self.clock.seconds() + ledger.timeout
+        ledger.expires_at = self.clock.seconds() + (ledger.timeout if seconds is None else seconds)
         self._deadlines.add(ledger, ledger.expires_at)
         self.log.info("session_waits jid=%s seconds=%d", ledger.session.jid, ledger.timeout)
 
@@ -324,6 +326,36 @@ class StreamManagement(Module[StreamManagementOptions]):
             left.insert(0, (b"", ledger.dropped, 0.0))
         self.rerouted_count.inc(len(left))
         reroute(session, left)
+
+    # -- other nodes
+
+    @on(NodeLeaves)
+    async def leave(self, event: NodeLeaves) -> None:
+        """Gives the sessions that wait for their clients to other nodes."""
+        if self.handover is not None:
+            await self.handover.leave()
+
+    def waiting(self) -> list[SessionLedger]:
+        """The sessions that wait for their clients."""
+        ledgers = map(_ledger, self.host.sessions.local())
+        return [ledger for ledger in ledgers if ledger is not None and ledger.expires_at]
+
+    def wait_no_longer(self, ledger: SessionLedger) -> float:
+        """A waiting session is not to be found any more; returns how long it would have waited."""
+        expires_at = ledger.expires_at or 0.0
+        self._wake(ledger)
+        self.table.remove(ledger)
+        return max(0.0, expires_at - self.clock.seconds())
+
+    def keep(self, ledger: SessionLedger, seconds: float) -> None:
+        """Has a session that has come, or stays after all, wait for its client."""
+        self.table.add(ledger)
+        self._hibernate(ledger, seconds)
+
+    def let_go(self, ledger: SessionLedger) -> None:
+        """A session goes on elsewhere: there is nothing to be rerouted."""
+        ledger.session.ledger = None
+        ledger.end_waiting()
 
     # -- what ledgers ask for
 

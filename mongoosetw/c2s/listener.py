@@ -281,10 +281,13 @@ class ClientListener(protocol.Factory):
             if closed is not None:
                 await closed
 
-    async def close_streams(self) -> None:
-        """Tells every client that the server goes down (RFC 6120 §4.9.3.20), waits till they go."""
+    async def close_streams(self, *, may_return: bool) -> None:
+        """Tells every client that the server goes down (RFC 6120 §4.9.3.20), waits till they go.
+
+        :param may_return: sessions that can be resumed wait for their clients.
+        """
         for stream in list(self.streams):
-            stream.close(StreamError("system-shutdown"))
+            stream.close(StreamError("system-shutdown"), may_return=may_return)
         await self.emptied()
 
     def emptied(self) -> "Deferred[None]":

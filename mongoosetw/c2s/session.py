@@ -74,8 +74,11 @@ class Session:
     )
     local = True
 
-    def __init__(self, stream: "ClientStream", host: "Host", jid: JID) -> None:
-        self.stream: ClientStream | None = stream
+    def __init__(self, stream: "ClientStream | None", host: "Host", jid: JID) -> None:
+        """
+        :param stream: None for a session that comes from another node, without its client.
+        """
+        self.stream = stream
         self.host = host
         self.sid = host.server.session_ids.next()
         self.flags = _NO_FLAGS
@@ -84,8 +87,8 @@ class Session:
         self.presence: Stanza | None = None
         self.priority: int | None = None
         self._state: dict[str, Any] | None = None
-        self.secure = stream.secure
-        self.address = stream.address
+        self.secure = stream is not None and stream.secure
+        self.address = "" if stream is None else stream.address
         self.opened_at = self.last_activity = host.server.clock.seconds()
         self._message_head: bytes | None = None
         self.ledger: Ledger | None = None

@@ -7,7 +7,7 @@ It needs of the transport only ``write_now``, ``start_tls``, ``loseConnection``,
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -46,7 +46,8 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 logger = logging.getLogger(__name__)
-
+_FAREWELLS: Final = ("system-shutdown", "see-other-host")
+"""Errors that say that the server goes, and not the client."""
 
 
 class ClientStream:
@@ -432,22 +433,26 @@ class ClientStream:
 
     # -- the end
 
-    def close(self, error: StreamError | None = None) -> None:
-        """Closes the stream (RFC 6120 §4.4), with an error if there is one (§4.9)."""
+    def close(self, error: StreamError | None = None, *, may_return: bool = False) -> None:
+        """Closes the stream (RFC 6120 §4.4), with an error if there is one (§4.9).
+
+        :param may_return: the session may wait for the client, as if the connection were lost.
+        """
         if self.state_ is State.CLOSED:
             return
         self.drained()  # last words are not held up by what waits before them
         if error is not None and not self.opened:
             write_header(self)  # RFC 6120 §4.9.1.1: an error comes within a stream
         ledger = self.session.ledger if self.session is not None else None
-        if ledger is not None and (error is None or error.condition == "system-shutdown"):
+        if ledger is not None and (error is None or error.condition in _FAREWELLS):
             self.write(ledger.farewell())
         if error is not None:
             self.write(negotiation.stream_error(error))
             self._error = error.condition
         self.write(negotiation.CLOSING)
         # A client that does not answer is one whose connection is lost, known or not
-        self._finish(self._error or "normal", clean=self._error != "connection-timeout")
+        lost = may_return or self._error == "connection-timeout"
+        self._finish(self._error or "normal", clean=not lost)
         self.flush()
         self.transport.loseConnection()
 

@@ -77,13 +77,14 @@ class ClusterCommands:
             "draining": self._server.draining,
         }
 
-    def drain(self, args: Args) -> dict[str, int]:
+    def drain(self, args: Args) -> dict[str, Any]:
         """Take no more clients, and send away those that there are; return how many are left."""
-        self._begin()
+        done = self._begin().called
         listeners = self._server.listeners
-        return {"connections": sum(len(listener.streams) for listener in listeners)}
+        streams = sum(len(listener.streams) for listener in listeners)
+        return {"connections": streams, "done": done}
 
-    def leave(self, args: Args) -> dict[str, int]:
+    def leave(self, args: Args) -> dict[str, Any]:
         """Do so, and end."""
         self._begin().addCallback(lambda _: self._server.stop())
         return self.drain(args)

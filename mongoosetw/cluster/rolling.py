@@ -60,7 +60,7 @@ class Rolling:
         deadline = self._now + self._supervisor.config.cluster.drain_timeout
         try:
             left = await self._supervisor.ask(worker, "cluster drain", {})
-            while left["connections"] and self._now < deadline:
+            while not left["done"] and self._now < deadline:
                 await self._wait()
                 left = await self._supervisor.ask(worker, "cluster drain", {})
         except (Unreachable, CommandError) as error:

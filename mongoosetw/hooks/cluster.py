@@ -1,7 +1,7 @@
 """Hooks of sessions that other nodes have, and of messages for them."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.hooks.c2s import SessionLike
@@ -56,3 +56,50 @@ class MessageLeaves(Hook):
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
     session: SessionLike
+
+
+@dataclass(slots=True)
+class SessionPacks(Hook):
+    """A session of this node, whose client is not connected now, is about to move to another one.
+
+    Handlers stop what they do for it, write what they hold back, and put what they have to know
+    there into ``state``, under their module's name; it travels as JSON. Either
+    :class:`SessionMoved` or, if it stays after all, :class:`SessionUnpacks` follows.
+    """
+
+    session: SessionLike
+    state: dict[str, Any]
+
+
+@dataclass(slots=True)
+class SessionUnpacks(Hook):
+    """A session that was packed is registered here: it has moved to this node, or stays on it.
+
+    Before it is registered on another node, :class:`~mongoosetw.hooks.c2s.OpenSession` is
+    fired there, for what has to be in memory.
+
+    :ivar state: what handlers of :class:`SessionPacks` have put into it.
+    """
+
+    session: SessionLike
+    state: dict[str, Any]
+
+
+@dataclass(slots=True)
+class SessionMoved(Hook):
+    """A session of this node goes on at another one: what was kept for it here can go.
+
+    ``SessionClosed`` is not fired for it here.
+    """
+
+    session: SessionLike
+
+
+@dataclass(slots=True)
+class NodeLeaves(Hook):
+    """This node is about to go, and takes no more clients.
+
+    Handlers give what they keep for clients that are not connected to other nodes.
+    """
+
+    may_wait: ClassVar[bool] = True

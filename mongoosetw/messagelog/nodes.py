@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
@@ -125,7 +126,8 @@ class LogNodes:
         for node in self._mesh.peers.values():
             if node.number == number and self._server.cluster is not None:
                 payload = struct.pack(f"!{len(ids)}Q", *ids)
-                return self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
+                asked = self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
+                return asked.addErrback(_unless_gone)
         return succeed(b"")
 
     async def _part(self, ids: list[int]) -> None:
@@ -268,6 +270,14 @@ class LogNodes:
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         Deferred.fromCoroutine(coroutine).addErrback(_log_failure)
+
+
+def _unless_gone(failure: Failure) -> bytes:
+    failure.trap(CallFailed)
+    error: Any = failure.value
+    if error.reason not in ("link-lost", "no-link"):
+        raise error
+    return b""  # its messages are taken over
 
 
 def _log_failure(failure: Failure) -> None:

@@ -216,15 +216,17 @@ class Client(Connection):
         self.nonzas = [nonza for nonza in self.nonzas if nonza.name[1] != "a"]
         return counts[-1] if counts else None
 
-    def resume(self, h: int | None = None) -> "Client":
+    def resume(self, h: int | None = None, listener: ClientListener | None = None) -> "Client":
         """The client on a new connection, in its session (§5).
 
         What the server had written to the old one and nobody has looked at is lost.
 
         :param h: how many stanzas it says it has handled; the truth by default.
+        :param listener: of another server, where it comes back.
         :raises AssertionError: the server refuses.
         """
-        client = Client(*self._again, bind=False)
+        again = self._again if listener is None else (listener, *self._again[1:])
+        client = Client(*again, bind=False)
         handled = self.handled if h is None else h
         client.handled, client.resume_id = self.handled, self.resume_id
         client.send(f"<resume xmlns='{ns.SM}' previd='{self.resume_id}' h='{handled}'/>")

@@ -25,6 +25,7 @@ is due at once) and in :meth:`ClusterTestCase.run_for`.
 
 from typing import ClassVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mongoosetw.host import Host
@@ -67,7 +68,10 @@ class ClusterTestCase(ConfiguredTestCase):
     def _stop(self) -> None:
         self.heal()
         for name in list(self.cluster.nodes):
-            self.await_(self.cluster.nodes.pop(name).server.shut_down())
+            stopped = Deferred.fromCoroutine(self.cluster.nodes.pop(name).server.shut_down())
+            while not stopped.called:  # sessions may have to go to those that are left
+                self.run_for(0.1)
+            self.successResultOf(stopped)
         network = self.cluster.network
         self.run_for(max(network.reconnect_delay, network.peer_timeout))
         self.nothing_left()
@@ -163,6 +167,19 @@ class ClusterTestCase(ConfiguredTestCase):
         client = Client(place.listener, self.settle, JID.parse(jid), address, bind=bind)
         place.connections.append(client)
         return client
+
+    def resume(self, client: Client, node: str, h: int | None = None) -> Client:
+        """A client that comes back to its session on a node, whichever that is.
+
+        What the server had written to its old connection and nobody has looked at is lost.
+
+        :param h: how many stanzas it says it has handled; the truth by default.
+        :raises AssertionError: the server refuses.
+        """
+        place = self.cluster.nodes[node]
+        again = client.resume(h, listener=place.listener)
+        place.connections.append(again)
+        return again
 
     # -- time
 

@@ -3,7 +3,7 @@
 Counts grow without end inside; only on the wire they are taken modulo 2³² (§4).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import time
 from typing import Final, Protocol
@@ -56,6 +56,15 @@ Unacknowledged = tuple[bytes, Stanza | None, float]
 message log (else it can be read from the bytes); when it was sent, in seconds since 1970."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far a stream is, to go on elsewhere: all that was received is handled."""
+
+    received: int
+    sent: int
+    acknowledged: int
+
+
 class StreamLedger:
     """The counts of one managed stream, and what its client has not acknowledged.
 
@@ -91,6 +100,18 @@ class StreamLedger:
         self.sent = 0
         self.acknowledged = 0
         self.look_at: float = 0
+
+    @property
+    def counts(self) -> Counts:
+        """How far the stream is, once it is settled."""
+        return Counts(self.received, self.sent, self.acknowledged)
+
+    def restore(self, counts: Counts, queue: Iterable[Unacknowledged]) -> None:
+        """Goes on where another ledger was when it had these counts and this queue."""
+        self.received = self._told = counts.received
+        self.sent = counts.sent
+        self.acknowledged = counts.acknowledged
+        self._queue = list(queue)
 
     # -- from the client
 

@@ -29,12 +29,12 @@ class DrainTests(ServerTestCase):
     def test_some_at_a_time(self) -> None:
         """All clients are told to go, no more of them at a time than others can take."""
         clients = [self.connect(f"romeo@localhost/r{n}") for n in range(7)]
-        self.assertEqual(self.ask("cluster drain"), {"connections": 5})
+        self.assertEqual(self.ask("cluster drain"), {"connections": 5, "done": False})
         self.clock.advance(0.1)
-        self.assertEqual(self.ask("cluster drain"), {"connections": 3})
+        self.assertEqual(self.ask("cluster drain"), {"connections": 3, "done": False})
         self.clock.advance(0.1)
         self.clock.advance(0.1)
-        self.assertEqual(self.ask("cluster drain"), {"connections": 0})
+        self.assertEqual(self.ask("cluster drain"), {"connections": 0, "done": False})
         for client in clients:
             self.assertIn(b"<system-shutdown", client.output())
         self.assertTrue(self.server.draining)

@@ -19,7 +19,8 @@ _ASK: Final = 0
 _ANSWER: Final = 1
 _REFUSE: Final = 2
 _HEAD: Final = struct.Struct("!BQ")
-_LONGEST_NAME: Final = 255
+_NAME: Final = struct.Struct("!H")
+_LONGEST_NAME: Final = 65535
 
 Handler: TypeAlias = Callable[[Node, bytes], "bytes | Awaitable[bytes]"]
 """Answers a question; a StanzaError that it raises is the answer, too."""
@@ -59,6 +60,10 @@ class Calls:
             raise ValueError(f"the call {name} is served already, or its name cannot be")
         self._handlers[name] = handler
 
+    def withdraw(self, name: str) -> None:
+        """Nobody answers the questions of a name any more."""
+        self._handlers.pop(name, None)
+
     def call(self, node: str, name: str, payload: bytes, timeout: float) -> Deferred[bytes]:
         """Asks a node.
 
@@ -70,7 +75,9 @@ class Calls:
         late = self._clock.callLater(timeout, self._fail, number, "timeout")
         self._asked[number] = (node, answer, late)
         label = name.encode()
-        question = b"".join((_HEAD.pack(_ASK, number), bytes((len(label),)), label, payload))
+        question = b"".join(
+            (_HEAD.pack(_ASK, number), _NAME.pack(len(label)), label, payload)
+        )
         if not self._mesh.send(node, CHANNEL, question):
             self._fail(number, "no-link")
         return answer
@@ -96,7 +103,8 @@ class Calls:
         kind, number = _HEAD.unpack_from(payload)
         rest = payload[_HEAD.size :]
         if kind == _ASK:
-            name, question = rest[1 : 1 + rest[0]].decode(), rest[1 + rest[0] :]
+            end = _NAME.size + _NAME.unpack_from(rest)[0]
+            name, question = rest[_NAME.size : end].decode(), rest[end:]
             answering = begin(self._answer(node, number, name, question))
             if isinstance(answering, Deferred):
                 answering.addErrback(_log_failed, name)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.calls import Calls
 from mongoosetw.cluster.sessions.directory import Directory
+from mongoosetw.cluster.sessions.moving import Moves
 from mongoosetw.cluster.sessions.redis import RedisDirectory
 from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.cluster.sessions.relay import Relay
@@ -20,6 +21,7 @@ class Cluster:
     :ivar directory: knows which sessions the other nodes have.
     :ivar relay: carries stanzas to the sessions of other nodes, and from there.
     :ivar calls: asks other nodes.
+    :ivar moves: the sessions of this node that go on at another one.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -35,6 +37,7 @@ class Cluster:
             store = Store(server.redis, server.config.cluster.cluster_name, mesh.local)
             self.directory = RedisDirectory(mesh, clock, self.relay, self.calls, store, *notes)
         self.relay.start()  # it hears of a lost link when the sessions behind it are gone
+        self.moves = Moves(server, self.relay)
 
     def attach(self, host: "Host") -> None:
         """A host is served from now on."""
@@ -46,5 +49,6 @@ class Cluster:
 
     def stop(self) -> None:
         """The server stops: nobody waits for other nodes any more."""
+        self.moves.stop()
         self.directory.stop()
         self.relay.stop()

@@ -113,6 +113,18 @@ class Fences:
         gate.opening.append(opening)
         return opening
 
+    def behind(self, jid: JID, node: str) -> Deferred[None] | None:
+        """Sends a fence to a node, to come back behind all that it passes on for an address.
+
+        :returns: fires when it has come back; None: the node is gone.
+        """
+        gate = self._erect(jid, node)
+        if gate is None:
+            return None
+        opening = Deferred[None]()
+        gate.opening.append(opening)
+        return opening
+
     def _before(self, jid: JID) -> Gate | None:
         """The gate for an address, if something is under way to who had it a moment ago."""
         node, since, gate = self._left.pop(jid, ("", 0.0, None))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.cluster.sessions.fences import Fences
+from mongoosetw.cluster.sessions.fences import MEMORY, Fences
+from mongoosetw.cluster.sessions.moving import MovingSession, Recent
 from mongoosetw.cluster.sessions.pressure import Pressure
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
@@ -42,6 +43,8 @@ class Relay:
         self._hops = 0
         self._shows: dict[tuple[str, Op, JID], list[str]] = {}
         self._flushed = True
+        self._moved: Recent[int] = Recent(server.clock, MEMORY)
+        self._came: Recent[str] = Recent(server.clock, MEMORY)
         self._pressure = Pressure(server)
         own = server.mesh.local.name
         self._fences = Fences(server.clock, own, self._send_to, self._handle)
@@ -138,6 +141,35 @@ class Relay:
         """A session of this node is registered."""
         self._fences.arrives(session.jid)
 
+    def follow(self, sid: int, place: RemoteSession) -> None:
+        """A session of this node goes on at another one: what is for it alone is passed on."""
+        self._moved.put(sid, place.sid)
+
+    def passing_on(self, act: Callable[[], object]) -> None:
+        """What is sent meanwhile is said to be older: it has waited here, wherever it came from."""
+        before, self._hops = self._hops, max(1, self._hops)
+        try:
+            act()
+        finally:
+            self._hops = before
+
+    def came(self, session: SessionLike, node: str) -> None:
+        """A session goes on here: the node that had it passes on what is for it, in order."""
+        self._came.put(session.sid, node)
+
+    def fence(self, jid: JID, node: str) -> Deferred[None] | None:
+        """Asks when all has arrived that a session's old node had for it.
+
+        :param jid: of a session that has just moved here, and of which that node was told.
+        :returns: None if the node is gone.
+        """
+        return self._fences.behind(jid, node)
+
+    def refuse(self, stanza: Stanza, target: JID) -> None:
+        """A stanza could not be handed to a session: it waits, or its sender is told."""
+        if not self._keep(stanza, target):
+            self._bounce(stanza)
+
     def stop(self) -> None:
         """The server stops: nobody waits any more."""
         self._fences.stop()
@@ -217,10 +249,13 @@ class Relay:
         The node that it has left speaks for it, until it hears that there is a newer session, and
         says goodbye then; what that has said may have been quicker. And who is at another node now
         has looked around from there: what would be passed on may be older than what it has seen.
+        Who has moved with its session has not: for that one it is passed on, in its order.
         Or it is for somebody who is not available any more.
         """
         sender = got.stanza.from_
         if not node or sender is None or got.stanza.type not in _AVAILABILITY:
+            return False
+        if self._moved.get(got.sid) is not None or self._came.get(got.sid) == node:
             return False
         session = self._find(got.target)
         if isinstance(session, RemoteSession):
@@ -241,8 +276,10 @@ class Relay:
         if host is None:
             return  # its sessions are closed, and say so themselves
         session = host.sessions.get(got.target)
-        if got.op is not Op.DELIVER and (session is None or session.sid != got.sid):
+        if got.op is not Op.DELIVER and not self._is_meant(session, got.sid):
             return  # it was for that session alone
+        if isinstance(session, MovingSession):
+            session = session.for_relay
         if session is None:
             self._gone(host, got)
         elif isinstance(session, RemoteSession):
@@ -254,12 +291,16 @@ class Relay:
         else:
             session.write(got.stanza, got.stanza.to_bytes())
 
+    def _is_meant(self, session: SessionLike | None, sid: int) -> bool:
+        """Whether a sid is a session's, or was before that went to another node."""
+        if session is None or session.sid == sid:
+            return session is not None
+        return self._moved.get(sid) == session.sid
+
     def _pass_on(self, session: RemoteSession, got: Envelope) -> None:
         """The session is at another node, or has moved there."""
-        hops, stanza = got.hops, got.stanza
-        packed = pack_stanza(
-            got.op, hops, got.sid, got.target, stanza, self._number, shared=got.shared
-        )
+        hops, stanza, sid = got.hops, got.stanza, session.sid
+        packed = pack_stanza(got.op, hops, sid, got.target, stanza, self._number, shared=got.shared)
         if (hops > MOST_HOPS or not self._put(session, packed)) and got.op is Op.DELIVER:
             self._bounce(stanza)
 
@@ -299,11 +340,9 @@ class Relay:
             host.answered(got.stanza)
 
     def _own(self, got: Words) -> SessionLike | None:
-        """The session of this node that is meant, if it is still there."""
+        """The session of this node that is meant, if it is still there, or where it has gone."""
         session = self._find(JID.parse(got.words[0]))
-        if session is None or not session.local or session.sid != got.number:
-            return None
-        return session
+        return session if self._is_meant(session, got.number) else None
 
     def _take_bytes(self, got: Words) -> None:
         session = self._own(got)
@@ -344,10 +383,16 @@ class Relay:
     def _take_fence(self, got: Words) -> None:
         address, origin = got.words
         session = self._find(JID.parse(address))
+        if isinstance(session, MovingSession) and session.for_relay is session:
+            session.then(lambda _: self._take_fence(got))
+            return
         if isinstance(session, RemoteSession) and got.hops <= FENCE_HOPS:
             if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
                 return
-        self._send_to(origin, pack_words(Op.FENCED, got.number, address))
+        if origin == self._mesh.local.name:
+            self._take_fenced(got)
+        else:
+            self._send_to(origin, pack_words(Op.FENCED, got.number, address))
 
     def _take_fenced(self, got: Words) -> None:
         self._fences.open(got.number)

@@ -1,0 +1,307 @@
+"""Sessions that are resumed on another node than theirs, or have to leave with their node.
+
+A node that is asked for a session it does not know asks the node that has it. That one parts the
+session from its old connection, as if it were resumed there, has all that the client has not
+acknowledged noted in the message log, and sends it: from then on until the other node tells of it,
+what comes for the session waits (:mod:`mongoosetw.cluster.sessions.moving`).
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from modules.mod_stream_management import package
+from modules.mod_stream_management.arrivals import Arrivals
+from modules.mod_stream_management.ledger import SessionLedger
+from modules.mod_stream_management.package import BadPackage, Item, Package, Refused
+from mongoosetw.c2s.session import Session
+from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.sessions.calls import CallFailed
+from mongoosetw.cluster.sessions.cluster import Cluster
+from mongoosetw.cluster.sessions.moving import MovingSession
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.cluster import SessionMoved, SessionPacks, SessionUnpacks
+from mongoosetw.hooks.routing import MessagesWait
+from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError, StreamError
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from modules.mod_stream_management.module import StreamManagement
+
+_PATIENCE: Final = 15.0
+"""Seconds in which a node has to answer."""
+_LANES: Final = 20
+"""Sessions that are sent to other nodes at the same time."""
+_REMEMBERED: Final = 10_000
+_GONE: Final = "gone"
+_UNCERTAIN: Final = ("link-lost", "timeout")
+"""Why there may be no answer of a node that has taken a session nevertheless."""
+
+
+class HandOver:
+    """What a node of several does with the sessions of one host.
+
+    :ivar moving: those that have just begun to move, or have just come, by resumption id.
+    """
+
+    def __init__(self, module: "StreamManagement", cluster: Cluster) -> None:
+        self._module = module
+        self._host = module.host
+        self._cluster = cluster
+        self._arrivals = Arrivals(module, self)
+        self._went: dict[str, str] = {}  # oldest first
+        self.moving: dict[str, MovingSession] = {}
+        domain = module.host.domain
+        self._calls = {f"sm-claim {domain}": self._claimed, f"sm-adopt {domain}": self._adopted}
+
+    def start(self) -> None:
+        """Answers other nodes from now on."""
+        for name, handler in self._calls.items():
+            self._cluster.calls.serve(name, handler)
+
+    def stop(self) -> None:
+        """Answers them no longer; what has just begun to move stays."""
+        for moving in list(self.moving.values()):
+            self._cluster.moves.stay(moving)
+        for name in self._calls:
+            self._cluster.calls.withdraw(name)
+
+    # -- sessions that come
+
+    async def claim(self, user: JID, attributes: dict[str, str]) -> tuple[SessionLedger, int]:
+        """As :meth:`StreamManagement.claim`, of a session that any node may have.
+
+        :raises Refused: it cannot be resumed.
+        :raises StreamError: the client claims to have handled more than it was sent.
+        """
+        asked: set[str] = set()
+        hint, h = "", None
+        await self.locate(user)
+        while True:
+            try:
+                return await self._module.claim(user, attributes)
+            except Refused as refusal:
+                if refusal.condition != "item-not-found":
+                    raise
+                h = refusal.h if h is None else h
+                hint = refusal.node or hint
+            node = next(self._candidates(user, attributes["previd"], hint, asked), None)
+            if node is None:
+                raise Refused("item-not-found", h)
+            asked.add(node)
+            try:
+                await self._fetch(node, user, attributes)
+            except Refused as refusal:
+                h = refusal.h if refusal.h is not None else h
+                hint = refusal.node or hint
+
+    async def locate(self, user: JID) -> None:
+        """Makes sure that it is known which nodes have sessions of a user."""
+        located = self._cluster.directory.prepare((user,))
+        if located is not None:
+            await located
+
+    def _candidates(self, user: JID, previous: str, hint: str, asked: set[str]) -> Iterator[str]:
+        """Nodes that may have a session, the likeliest first."""
+        peers = self._host.server.mesh.peers
+        number = _number(previous)
+        first = (name for name, node in peers.items() if node.number == number)
+        sessions = self._host.sessions.of(user)
+        others = (s.node for s in sessions if isinstance(s, RemoteSession))
+        for name in chain((hint,), first, others):
+            if name in peers and name not in asked:
+                yield name
+
+    async def _fetch(self, node: str, user: JID, attributes: dict[str, str]) -> None:
+        question = package.pack_question(user, attributes["previd"], attributes["h"])
+        name = f"sm-claim {self._host.domain}"
+        try:
+            got = await self._cluster.calls.call(node, name, question, _PATIENCE)
+            await self._arrivals.install(package.answer(got), node)
+        except (CallFailed, BadPackage) as error:
+            self._module.log.info("session_not_fetched node=%s reason=%s", node, error)
+            raise Refused("item-not-found") from error
+
+    async def _adopted(self, node: Node, payload: bytes) -> bytes:
+        """A node that is about to go sends a session whose client is not connected."""
+        if self._host.server.draining:
+            raise StanzaError(_GONE)
+        try:
+            await self._arrivals.install(package.unpack(payload), node.name)
+        except (Refused, BadPackage) as error:
+            raise StanzaError("not-acceptable") from error
+        return b""
+
+    # -- sessions that go
+
+    async def _claimed(self, node: Node, payload: bytes) -> bytes:
+        """The client of a session that may be here has come to another node."""
+        user, attributes = package.unpack_question(payload)
+        try:
+            ledger, _ = await self._module.claim(user, attributes)
+        except Refused as error:
+            error.node = self._went.get(attributes["previd"], "")
+            return package.refusal(error)
+        except StreamError as error:
+            return package.refusal(error)
+        h = ledger.tell()
+        moving, packed = await self._part(ledger, node.name)
+        if packed is None:
+            return package.refusal(Refused("item-not-found", h))
+        self._cluster.moves.sent(moving)
+        return package.given(packed)
+
+    async def _part(self, ledger: SessionLedger, node: str) -> tuple[MovingSession, bytes | None]:
+        """Makes a session ready to go, whose client is not connected.
+
+        :returns: what stands in for it, and the session as bytes; None if it has to stay.
+        """
+        left = self._module.wait_no_longer(ledger)
+        state: dict[str, Any] = {}
+        ended = partial(self._ended, ledger, state)
+        moving = self._cluster.moves.begin(ledger.session, node, ended)
+        self.moving[ledger.resume_id] = moving
+        self._host.hooks.fire(SessionPacks(ledger.session, state))
+        log = self._host.server.message_log
+        entries = [stanza.log for _, stanza, _ in ledger if stanza is not None]
+        try:
+            if log is not None and entries:
+                await log.part_with(entries)
+        except (CallFailed, BackendUnavailable) as error:
+            self._module.log.warning("session_not_given jid=%s reason=%s", moving.jid, error)
+            self._cluster.moves.stay(moving)
+            return moving, None
+        packed = None if moving.over else self._packed(ledger, state, left).pack()
+        return moving, packed
+
+    def _packed(self, ledger: SessionLedger, state: dict[str, Any], left: float) -> Package:
+        session, now = ledger.session, self._module.clock.seconds()
+        return Package(
+            jid=session.jid,
+            sid=session.sid,
+            resume_id=ledger.resume_id,
+            counts=ledger.counts,
+            timeout=ledger.timeout,
+            left=left,
+            age=now - session.opened_at,
+            silent=now - session.last_activity,
+            presence=b"" if session.presence is None else session.presence.to_bytes(),
+            priority=session.priority,
+            flags=session.flags,
+            secure=session.secure,
+            inactive=session.inactive,
+            address=session.address,
+            queue=tuple(_items(ledger)),
+            state=state,
+        )
+
+    def _ended(self, ledger: SessionLedger, state: dict[str, Any], moved: bool) -> None:
+        moving = self.moving.pop(ledger.resume_id)
+        session = ledger.session
+        if not moved:
+            self._stays(ledger, state)
+            return
+        self._module.let_go(ledger)
+        self._host.hooks.fire(SessionMoved(session))
+        session.presence = session.priority = None
+        place = self._host.sessions.get(session.jid)
+        if isinstance(place, RemoteSession) and place.node == moving.target:
+            self._remember(ledger.resume_id, moving.target)
+            self._module.log.info("session_moved jid=%s node=%s", session.jid, moving.target)
+        else:  # a newer session has its address: that gets what the client has not acknowledged
+            self._module.later(0, self._host.hooks.fire, MessagesWait(session.bare, False))
+
+    def _stays(self, ledger: SessionLedger, state: dict[str, Any]) -> None:
+        self._module.keep(ledger, ledger.timeout)
+        self._host.in_background(self.take(ledger))
+        self._host.hooks.fire(SessionUnpacks(ledger.session, state))
+
+    def hold(self, session: Session, resume_id: str, arrived: "Deferred[None]") -> None:
+        """Has what this node has for a session that has come wait for what its old one had."""
+        holding = self.moving[resume_id] = self._cluster.moves.hold(session, arrived)
+        holding.when_ended().addCallback(lambda _: self.moving.pop(resume_id))
+
+    async def take(self, ledger: SessionLedger) -> None:
+        """Has the messages that a client has not acknowledged on their way to its session here."""
+        log, session = self._host.server.message_log, ledger.session
+        ids = [stanza.log.id for _, stanza, _ in ledger if stanza is not None]
+        if log is not None and ids:
+            with suppress(BackendUnavailable):  # after a crash they would be sent again
+                await log.take(session.bare, ids, session.sid)
+
+    def _remember(self, resume_id: str, node: str) -> None:
+        if len(self._went) >= _REMEMBERED:
+            del self._went[next(iter(self._went))]
+        self._went[resume_id] = node
+
+    # -- the end of the node
+
+    async def leave(self) -> None:
+        """Sends the sessions that wait for their clients to other nodes, evenly."""
+        waiting = iter(self._module.waiting())
+        nodes = sorted(self._host.server.mesh.peers)
+        turns = count()
+        lanes = [self._lane(waiting, nodes, turns) for _ in range(_LANES)]
+        running = [Deferred.fromCoroutine(lane) for lane in lanes]
+        try:
+            await gatherResults(running, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+
+    async def _lane(
+        self, waiting: Iterator[SessionLedger], nodes: list[str], turns: Iterator[int]
+    ) -> None:
+        for ledger in waiting:
+            if nodes and self._may_go(ledger):
+                await self._push(ledger, nodes, next(turns))
+
+    def _may_go(self, ledger: SessionLedger) -> bool:
+        session = ledger.session
+        return not session.connected and self._host.sessions.get(session.jid) is session
+
+    async def _push(self, ledger: SessionLedger, nodes: list[str], turn: int) -> None:
+        """Sends a session to a node, in turn; one that takes none is not among them any more."""
+        start = turn % len(nodes)
+        for node in nodes[start:] + nodes[:start]:
+            if not ledger.settled:
+                await ledger.when_settled()
+            if not self._may_go(ledger):
+                return
+            moving, packed = await self._part(ledger, node)
+            if packed is not None and not await self._send(moving, packed) and node in nodes:
+                nodes.remove(node)
+
+    async def _send(self, moving: MovingSession, packed: bytes) -> bool:
+        self._cluster.moves.sent(moving)
+        name = f"sm-adopt {self._host.domain}"
+        try:
+            await self._cluster.calls.call(moving.target, name, packed, _PATIENCE)
+        except CallFailed as error:
+            self._module.log.info("session_not_taken node=%s reason=%s", error.node, error.reason)
+            if error.reason not in _UNCERTAIN:
+                self._cluster.moves.stay(moving)
+            return False
+        finally:
+            await moving.when_ended()
+        return True
+
+
+def _number(resume_id: str) -> int | None:
+    """The number of the node that has made a resumption id."""
+    try:
+        return int(resume_id.partition("-")[0], 16) & 255
+    except ValueError:
+        return None
+
+
+def _items(ledger: SessionLedger) -> Iterator[Item]:
+    for data, stanza, at in ledger:
+        if stanza is None:
+            yield Item(data, at)
+        else:
+            entry = stanza.log
+            yield Item(data, at, entry.id, entry.shown, entry.marked)

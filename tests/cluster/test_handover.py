@@ -1,0 +1,219 @@
+"""Sessions that are resumed on another node than theirs (XEP-0198 §5)."""
+
+from mongoosetw.xmpp import ns
+from tests.cluster.moves import JULIET, REQUEST, RESUME, MovesTestCase
+
+
+class ElsewhereTests(MovesTestCase):
+    """A client that comes back on another node."""
+
+    def test_nothing_lost_or_doubled(self) -> None:
+        """What the client has is not sent again, the rest is, in order, before anything newer."""
+        self.say("1", "2")
+        self.assertEqual(self.heard(self.juliet), ["1", "2"])
+        self.say("3")
+        self.run_for(0.1)
+        self.juliet.lose()
+        self.say("4")
+        self.run_for(0.1)
+        again = self.resume(self.juliet, "c")
+        self.say("5")
+        self.assertEqual(self.heard(again), ["3", "4", "5"])
+        again.ack()
+        self.assertEqual(self.waiting(), 0)
+        self.romeo.nothing()
+        self.assertIsNone(self.session("b"))
+        self.assertIsNotNone(self.session("c"))
+
+    def test_still_connected(self) -> None:
+        """A session whose old connection is open is taken over; that ends with conflict."""
+        self.say("1")
+        self.run_for(0.1)
+        again = self.resume(self.juliet, "c")
+        self.assertIn(b"<conflict", self.juliet.output())
+        self.assertEqual(self.heard(again), ["1"])
+        self.say("2")
+        self.assertEqual(self.heard(again), ["2"])
+
+    def test_counts_go_on(self) -> None:
+        """Both counts are carried over (§5)."""
+        self.juliet.send("<presence/><presence/>")
+        self.juliet.lose()
+        again = self.resume(self.juliet, "a")
+        self.assertEqual(again.take_nonza("resumed").attributes["h"], "3")
+        again.send(f"<presence/>{REQUEST}")
+        self.assertEqual(again.acknowledged(), 4)
+        self.say("1")
+        self.run_for(0.1)
+        again.ack()
+        self.assertFalse(again.transport.closed)
+
+    def test_nobody_notices(self) -> None:
+        """Contacts see neither the end nor a beginning; the user's other clients likewise."""
+        tablet = self.connect("juliet@localhost/tablet", "a")
+        tablet.send("<presence/>")
+        self.run_for(0.1)
+        self.forget(self.romeo, tablet)
+        self.juliet.lose()
+        again = self.resume(self.juliet, "c")
+        self.run_for(10)
+        again = self.resume(again, "a")
+        self.run_for(10)
+        self.romeo.nothing()
+        tablet.nothing()
+        for node in self.nodes:
+            found = self.host(node).sessions.get(again.jid)
+            assert found is not None
+            self.assertEqual((found.priority, found.local), (5, node == "a"))
+
+    def test_seen_by_those_who_come_later(self) -> None:
+        """The new node answers for the client's presence, and says goodbye in the end."""
+        again = self.resume(self.juliet, "c")
+        friend = self.connect("romeo@localhost/tomb", "b")
+        friend.send("<presence/>")
+        self.run_for(0.1)
+        shown = [s for s in friend.received if s.from_ == again.jid]
+        self.assertEqual([s.child_text(ns.CLIENT, "priority") for s in shown], ["5"])
+        self.forget(friend, self.romeo)
+        again.send("</stream:stream>")
+        self.run_for(5)
+        for client in (friend, self.romeo):
+            client.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+            client.nothing()
+
+    def test_directed_presence(self) -> None:
+        """Who was sent presence alone is told of the end, once."""
+        nurse = self.connect("nurse@localhost/house", "b")
+        self.juliet.send("<presence to='nurse@localhost/house'/>")
+        again = self.resume(self.juliet, "c")
+        self.run_for(5)
+        self.forget(nurse)
+        again.send("</stream:stream>")
+        self.run_for(5)
+        nurse.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+        nurse.nothing()
+
+    def test_carbons(self) -> None:
+        """A client that has enabled carbons gets them on."""
+        self.juliet.send(f"<iq type='set' id='c'><enable xmlns='{ns.CARBONS}'/></iq>")
+        tablet = self.connect("juliet@localhost/tablet", "a")
+        tablet.send("<presence/>")
+        self.forget(self.juliet)
+        again = self.resume(self.juliet, "c")
+        self.forget(again)
+        self.say("1", to="juliet@localhost/tablet")
+        self.run_for(0.1)
+        copies = [s for s in again.received if (ns.CARBONS, "received") in s.children]
+        self.assertEqual(len(copies), 1)
+
+    def test_inactive(self) -> None:
+        """What was held back for an inactive client arrives."""
+        self.juliet.send(f"<inactive xmlns='{ns.CSI}'/>")
+        self.romeo.send("<presence><status>1</status></presence>")
+        self.run_for(0.1)
+        self.juliet.lose()
+        self.romeo.send("<presence><status>2</status></presence>")
+        self.run_for(0.1)
+        again = self.resume(self.juliet, "c")
+        self.run_for(0.1)
+        statuses = [s.child_text(ns.CLIENT, "status") for s in again.received]
+        self.assertEqual(statuses, ["2"])
+
+    def test_active_list(self) -> None:
+        """An active privacy list holds on the new node."""
+        deny = "<item type='jid' value='romeo@localhost' action='deny' order='1'/>"
+        self.juliet.send(
+            f"<iq type='set' id='1'><query xmlns='{ns.PRIVACY}'><list name='x'>{deny}</list>"
+            "</query></iq>"
+            f"<iq type='set' id='2'><query xmlns='{ns.PRIVACY}'><active name='x'/></query></iq>"
+        )
+        self.run_for(0.1)
+        self.forget(self.juliet)
+        again = self.resume(self.juliet, "c")
+        self.say("1", to=JULIET)
+        self.assertEqual(self.heard(again), [])
+
+    def test_answers_reach_the_new_connection(self) -> None:
+        """A request that was sent before is answered on the new connection."""
+        self.juliet.send(f"<iq type='get' id='1' to='{self.romeo.jid}'><q xmlns='urn:x'/></iq>")
+        self.run_for(0.1)
+        request = self.romeo.take()
+        self.juliet.lose()
+        again = self.resume(self.juliet, "c")
+        self.romeo.send(f"<iq type='result' id='{request.id}' to='{JULIET}'/>")
+        self.run_for(0.1)
+        again.receives(f"<iq type='result' id='1' from='{self.romeo.jid}'/>")
+
+    def test_round_and_round(self) -> None:
+        """A session can move many times, and back to where it was; nothing of it is left behind."""
+        client = self.juliet
+        for number, node in enumerate("cabcba" * 3):
+            self.say(str(number))
+            self.run_for(0.1)
+            client.lose()
+            client = self.resume(client, node)
+            self.assertEqual(self.heard(client), [str(number)])
+        client.ack()
+        self.run_for(5)
+        self.assertEqual([self.host(n).sessions.local_count for n in self.nodes], [2, 0, 0])
+
+    def test_messages_for_the_account(self) -> None:
+        """What was addressed to the account arrives as well."""
+        self.juliet.lose()
+        self.say("1", to="juliet@localhost")
+        self.run_for(0.1)
+        again = self.resume(self.juliet, "c")
+        self.say("2", to="juliet@localhost")
+        self.assertEqual(self.heard(again), ["1", "2"])
+
+    def test_expiry_on_the_new_node(self) -> None:
+        """A client that has moved and does not come back again loses nothing."""
+        again = self.resume(self.juliet, "c")
+        self.say("1")
+        self.run_for(0.1)
+        again.lose()
+        self.say("2")
+        self.run_for(601)
+        self.assertIsNone(self.session("c"))
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+        self.romeo.nothing()
+        later = self.connect("juliet@localhost/later", "a")
+        later.send("<presence/>")
+        self.assertEqual(self.heard(later), ["1", "2"])
+
+
+class RefusedTests(MovesTestCase):
+    """Clients that cannot resume."""
+
+    def test_unknown(self) -> None:
+        """An id that nobody has given."""
+        for resume_id in ("x", f"{self.juliet.resume_id}x", "ffffff-x"):
+            self.assertIn(b"<item-not-found", self.refused("c", resume_id))
+        self.assertIsNotNone(self.session("b"))
+
+    def test_somebody_else(self) -> None:
+        """Another user's session is nobody else's business."""
+        answer = self.refused("c", self.juliet.resume_id, jid="nurse@localhost/x")
+        self.assertIn(b"<item-not-found", answer)
+        self.assertIsNotNone(self.session("b"))
+        self.assertFalse(self.juliet.transport.closed)
+
+    def test_too_much(self) -> None:
+        """A client that has handled more than it was sent: its stream ends, the session stays."""
+        client = self.connect(JULIET, "c", bind=False)
+        client.send(RESUME.format(self.juliet.resume_id, 99))
+        self.run_for(0.2)
+        self.assertIn(b"<handled-count-too-high xmlns='urn:xmpp:sm:3' h='99'", client.output())
+        self.assertIsNotNone(self.session("b"))
+
+    def test_too_late(self) -> None:
+        """The count of a session that is over is told, wherever it was."""
+        self.juliet.send("<presence/>")
+        self.juliet.lose()
+        self.run_for(601)
+        self.assertIn(b" h='2'>", self.refused("c", self.juliet.resume_id))
+
+    def test_node_without_the_module(self) -> None:
+        """A node that does not know the question has no session either."""
+        self.host("b").modules["mod_stream_management"].stop()
+        self.assertIn(b"<item-not-found", self.refused("c", self.juliet.resume_id))
