@@ -269,6 +269,7 @@ class LogWriterTests(ThreadedCase):
         self.assertIsInstance(errors[2], IntegrityError)
         self.assertEqual((errors[1], errors[3]), (None, None))
         self.assertIs(batch.error, errors[2])
+        self.assertEqual(batch.refused, {id(wrong): errors[2]})
         self.assertEqual(self.ids(), [1, 3])
         self.assertEqual(self.rows(_OWNERS), [("juliet", 1), ("juliet", 3)])
 
@@ -405,6 +406,31 @@ class SQLiteLogWriterTests(LogWriterTests):
         self.flush()
         self.assertEqual((len(batches), first in batches), (1, False))
         self.assertEqual(self.told, [(number, None) for number in range(20)])
+
+    def test_interval(self) -> None:
+        """The first commit comes at once, the next when its time has come."""
+        log = self.writer(interval=1.0)
+        self.add(1, log=log)
+        self.wait_for(log.barrier())
+        late = self.add(2, log=log)
+        self.add(3, log=log)
+        self.clock.advance(0.9)
+        self.ids()  # the threads have had their time
+        self.assertFalse(late.settled)
+        self.clock.advance(0.2)
+        self.wait_for(log.barrier())
+        self.assertEqual(self.told, [(1, None), (2, None), (3, None)])
+
+    def test_interval_ends_with_the_writer(self) -> None:
+        """Who closes the writer does not wait for the next commit's time."""
+        log, held = self.writer(interval=1000.0), self.held(self.db.run)
+        self.add(1, log=log)
+        self.pump()
+        self.add(2, log=log)
+        closed = log.close()
+        held.release()
+        self.wait_for(closed)
+        self.assertEqual(self.ids(), [1, 2])
 
 
 class PostgreSQLLogWriterTests(SQLiteLogWriterTests):
