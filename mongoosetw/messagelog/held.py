@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mongoosetw.ids import TimeIDs
 from mongoosetw.messagelog.tables import SETTLED, pending, positions
+from mongoosetw.messagelog.waiting import MayWait
 from mongoosetw.storage.batch import LogWriter
 from mongoosetw.storage.work import DatabaseUnavailable
 
@@ -31,7 +32,7 @@ class Held:
     :ivar settled: the position that was noted last.
     """
 
-    def __init__(self, writer: LogWriter, ids: TimeIDs, waiting: set[int]) -> None:
+    def __init__(self, writer: LogWriter, ids: TimeIDs, waiting: MayWait) -> None:
         """
         :param waiting: gets the owners of rows that are written here.
         """
@@ -150,7 +151,8 @@ class Held:
         ]
         try:
             if rows:
-                self._waiting.update(way.owner for way in held.values())
+                for way in held.values():
+                    self._waiting.add(way.owner)
                 self._writer.add(rows)
         except DatabaseUnavailable:
             return False

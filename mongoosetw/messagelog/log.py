@@ -84,9 +84,9 @@ class MessageLog:
         )
         self._mesh = server.mesh
         self.alone = isinstance(server.mesh, Alone)
-        self._may_wait: set[int] = set()
-        self.held = Held(self._writer, self._ids, self._may_wait)
         self._nodes = LogNodes(self, server)
+        self._may_wait = self._nodes.may_wait
+        self.held = Held(self._writer, self._ids, self._may_wait)
         self._batch = WRITTEN
         self._entered: list[tuple[Unit, Stanza]] = []  # of that batch, those with a receipt
         self._foreign: set[int] = set()  # on their way to sessions here, and held elsewhere
@@ -103,7 +103,7 @@ class MessageLog:
         self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
         self._ids.stay_above(last)
         await self.recover(self._ids.node, last)
-        self._may_wait |= await self._db.read("message_log_owners", reading.owners_waiting)
+        self._may_wait.learn(await self.owners_waiting())
         self.held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
         self._nodes.start()
@@ -120,8 +120,8 @@ class MessageLog:
         """The numbers of all nodes that have ever noted how far they were."""
         return await self._db.read("message_log_numbers", indexing.numbers)
 
-    async def owners_waiting_of(self, node: int) -> set[int]:
-        """For whom something waits that a node has logged."""
+    async def owners_waiting(self, node: int | None = None) -> set[int]:
+        """For whom something waits; only what a node has logged, if its number is given."""
         return await self._db.read("message_log_owners", lambda c: reading.owners_waiting(c, node))
 
     async def close(self) -> None:
@@ -381,7 +381,7 @@ class MessageLog:
 
     def nothing_waits(self, user: JID) -> bool:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
-        return self.alone and self.number(user) not in self._may_wait
+        return self.number(user) not in self._may_wait
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""

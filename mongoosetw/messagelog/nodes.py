@@ -20,6 +20,7 @@ from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
+from mongoosetw.messagelog.waiting import MayWait
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.xmpp.jid import JID
 
@@ -36,11 +37,13 @@ _SETTLED: Final = 0
 _KEPT: Final = 1
 _LOOK: Final = 2
 _RECOVERED: Final = 3
+_MAY_WAIT: Final = 5
 _WAITING: Final = 4
 _ITEM: Final = struct.Struct("!QQB")
 _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
 _PART: Final = "log-part"
+_COMMITTED: Final = "log-committed"
 _PATIENCE: Final = 10.0
 """Seconds that a node has to write what it holds."""
 _STASH: Final = 20_000
@@ -53,7 +56,10 @@ _ORPHANS: Final = 30.0
 
 
 class LogNodes:
-    """This node's log as one of several."""
+    """This node's log as one of several.
+
+    :ivar may_wait: for whom something may wait, on whatever node it was logged.
+    """
 
     def __init__(self, log: "MessageLog", server: "Server") -> None:
         self._log = log
@@ -66,12 +72,20 @@ class LogNodes:
         self._calls: set[IDelayedCall] = set()
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
+        self.may_wait = MayWait(
+            server.mesh,
+            server.flusher,
+            self._tell_of,
+            lambda node: Deferred.fromCoroutine(self._owners_of_all(node)),
+        )
 
     def start(self) -> None:
         """The log is open."""
         self._later(_ORPHANS, self._adopt_orphans)
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
+            self._server.cluster.calls.serve(_COMMITTED, self._asked_to_commit)
+        self.may_wait.start()
 
     def stop(self) -> None:
         """The log is about to close."""
@@ -161,6 +175,26 @@ class LogNodes:
         payload = bytes((_LOOK,)) + str(session.bare).encode()
         self._mesh.send(cast(RemoteSession, session).node, CHANNEL, payload)
 
+    def _tell_of(self, owners: list[int]) -> None:
+        """Rows are being written for owners for whom there were none."""
+        payload = struct.pack(f"!B{len(owners)}Q", _MAY_WAIT, *owners)
+        self._mesh.broadcast(CHANNEL, payload)
+
+    async def _owners_of_all(self, node: Node) -> set[int]:
+        """For whom anything waits, including what another node is writing right now.
+
+        :raises CallFailed: the node does not answer.
+        :raises DatabaseUnavailable: the table cannot be read.
+        """
+        if self._server.cluster is not None:
+            calls = self._server.cluster.calls
+            await calls.call(node.name, _COMMITTED, b"", _PATIENCE)
+        return await self._log.owners_waiting()
+
+    async def _asked_to_commit(self, node: Node, payload: bytes) -> bytes:
+        await self._log.barrier()
+        return b""
+
     def _tell(self, user: JID, *, here: bool = False) -> None:
         host = self._server.host_for(user.domain)
         if host is not None and host.sessions.of(user):
@@ -228,10 +262,12 @@ class LogNodes:
     async def _recover(self, number: int) -> None:
         try:
             await self._log.recover(number)
-            owners = await self._log.owners_waiting_of(number)
+            owners = await self._log.owners_waiting(number)
         except DatabaseUnavailable:
             self._later(_GRACE, self._take_over)
             return
+        for owner in owners:
+            self.may_wait.add(owner)
         self._mesh.broadcast(CHANNEL, bytes((_RECOVERED, number)))
         self._recovered(number)
         self._tell_all(owners)
@@ -255,6 +291,8 @@ class LogNodes:
             self._tell_present({number for (number,) in _ID.iter_unpack(rest)})
         elif kind == _RECOVERED:
             self._recovered(rest[0])
+        elif kind == _MAY_WAIT:
+            self.may_wait.learn(owner for (owner,) in _ID.iter_unpack(rest))
 
     def _stranded(self, identifier: int, holder: int, user: JID) -> None:
         self._log.held.keep(identifier, holder)

@@ -359,8 +359,9 @@ class MemoryNetwork:
         ends = [] if mesh is None else [e for e in mesh.open_ends() if e.node.name == sender]
 
         def notice() -> None:
-            if wire.silent and wire.silences == silences:
-                for end in ends:
+            silent = wire.silent and wire.silences == silences
+            for end in ends:
+                if silent or not end.other.open:
                     end.lose()
 
         if mesh is not None and ends:

@@ -9,6 +9,8 @@ from mongoosetw.testing.client import Client
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp import ns
 
+COMMIT = 0.02
+"""Seconds after which what was written is on disk."""
 ID = (ns.STANZA_ID, "stanza-id")
 
 
@@ -48,14 +50,14 @@ class MessagesTestCase(ClusterTestCase):
         if sm:
             client.enable_sm(resume=False)
         client.send("<presence/>")
-        self.settle()
+        self.run_for(COMMIT)
         client.pump()
         return client
 
     def say(self, text: str, to: str = "juliet@localhost") -> None:
         """Romeo says something to Juliet."""
         self.romeo.send(f"<message to='{to}' type='chat'><body>{text}</body></message>")
-        self.settle()
+        self.run_for(COMMIT)
 
     def rows(self, table: Any, node: str = "a") -> int:
         """How many rows a table has."""

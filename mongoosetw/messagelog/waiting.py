@@ -1,0 +1,83 @@
+"""For whom messages may wait, known without a look at the database."""
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.sessions.calls import CallFailed
+from mongoosetw.net.flush import TurnFlusher
+from mongoosetw.storage.work import DatabaseUnavailable
+
+
+class MayWait:
+    """The owners of all rows in ``message_pending``, and some who have none any more.
+
+    Whoever writes a row for an owner that is not among them tells the other nodes. What was
+    written while there was no link is read from the database when there is one.
+
+    :param tell: sends owners to all nodes.
+    :param read: reads all that a node, which has just been linked, may have written.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        flusher: TurnFlusher,
+        tell: Callable[[list[int]], None],
+        read: Callable[[Node], "Deferred[set[int]]"],
+    ) -> None:
+        self._mesh = mesh
+        self._flusher = flusher
+        self._tell = tell
+        self._read = read
+        self._owners: set[int] = set()
+        self._new: list[int] = []
+        self._unknown: set[str] = set()
+        mesh.watch(self._up, self._down)
+
+    def start(self) -> None:
+        """The log is open, maybe on a node that is linked since long."""
+        for node in self._mesh.peers.values():
+            self._up(node)
+
+    def add(self, owner: int) -> None:
+        """A row is written for an owner."""
+        if owner not in self._owners:
+            self._owners.add(owner)
+            if not self._new:
+                self._flusher.add(self)
+            self._new.append(owner)
+
+    def flush(self) -> None:
+        """The turn ends."""
+        new, self._new = self._new, []
+        self._tell(new)
+
+    def learn(self, owners: Iterable[int]) -> None:
+        """Rows were written by another node, or an earlier process."""
+        self._owners.update(owners)
+
+    def __contains__(self, owner: int) -> bool:
+        """Whether something may wait; always, while another node may know better."""
+        return owner in self._owners or bool(self._unknown) or self._mesh.awaited
+
+    def _up(self, node: Node) -> None:
+        self._unknown.add(node.name)
+        self._read(node).addCallbacks(self._got, self._failed, (node,))
+
+    def _got(self, owners: set[int], node: Node) -> None:
+        self.learn(owners)
+        if self._mesh.peers.get(node.name) == node:
+            self._unknown.discard(node.name)
+
+    def _failed(self, failure: Failure) -> None:
+        """It stays unknown; then the database is asked for each user."""
+        failure.trap(CallFailed, DatabaseUnavailable)
+
+    def _down(self, node: Node) -> None:
+        if self._mesh.left(node.name):
+            self._unknown.discard(node.name)
+        else:
+            self._unknown.add(node.name)  # it may live, and write
