@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 
 from modules.mod_stream_management import package
 from modules.mod_stream_management.arrivals import Arrivals
@@ -171,6 +171,9 @@ class HandOver:
         try:
             if log is not None and entries:
                 await log.part_with(entries)
+        except CancelledError:  # there is no more time
+            self._cluster.moves.stay(moving)
+            raise
         except (CallFailed, BackendUnavailable) as error:
             self._module.log.warning("session_not_given jid=%s reason=%s", moving.jid, error)
             self._cluster.moves.stay(moving)

@@ -10,7 +10,6 @@ from mongoosetw.hooks.cluster import NodeLeaves
 from mongoosetw.xmpp.errors import StreamError
 
 if TYPE_CHECKING:  # types only
-    from mongoosetw.host import Host
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
@@ -60,17 +59,17 @@ async def _wait_for_clients(server: "Server") -> None:
 async def bequeath(server: "Server") -> None:
     """Gives the sessions that wait for their clients to other nodes, as far as these take them."""
     assert server.cluster is not None
-    for host in server.hosts.values():
-        leaving = Deferred.fromCoroutine(_leave(host))
-        try:
-            await leaving.addTimeout(PATIENCE, server.clock)
-        except TimeoutError:
-            logger.warning("sessions_not_given domain=%s", host.domain)
+    leaving = Deferred.fromCoroutine(_leave(server))
+    try:
+        await leaving.addTimeout(PATIENCE, server.clock)
+    except TimeoutError:
+        logger.warning("sessions_not_given number=%d", _sessions(server))
     await server.cluster.moves.finished()
 
 
-async def _leave(host: "Host") -> None:
-    await host.hooks.run(NodeLeaves())
+async def _leave(server: "Server") -> None:
+    for host in list(server.hosts.values()):
+        await host.hooks.run(NodeLeaves())
 
 
 def _farewell(host: str) -> StreamError:

@@ -1,8 +1,12 @@
 """Nodes that are drained or stopped, and the sessions that have to leave them."""
 
 from collections import Counter
+from unittest.mock import patch
 
-from tests.cluster.moves import MovesTestCase
+from twisted.internet.defer import Deferred
+
+from mongoosetw.messagelog import MessageLog
+from tests.cluster.moves import JULIET, MovesTestCase
 
 
 class DrainTests(MovesTestCase):
@@ -110,10 +114,35 @@ class DrainTests(MovesTestCase):
         self.run_for(30)
         self.successResultOf(left)
 
+    def test_asleep_before(self) -> None:
+        """A session that waits for its client already goes along; its time goes on."""
+        self.juliet.lose()
+        self.run_for(300)
+        self.drained("b")
+        self.run_for(280)
+        self.romeo.nothing()
+        self.run_for(30)
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+
+    def test_database_away(self) -> None:
+        """A node whose database is away ends nevertheless, in time."""
+
+        async def wait(log: MessageLog, entries: object) -> None:
+            await Deferred[None]()
+
+        self.say("1")
+        self.run_for(0.1)
+        with patch.object(MessageLog, "part_with", wait):
+            left = self.cluster.leave("b")
+            self.run_for(60)
+        self.successResultOf(left)
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+        later = self.connect("juliet@localhost/later", "a")
+        later.send("<presence/>")
+        self.assertEqual(self.heard(later), ["1"])
+
     def test_killed_by_a_signal(self) -> None:
         """A node that is stopped without being drained gives its sessions away as well."""
-        from twisted.internet.defer import Deferred
-
         node = self.cluster.nodes.pop("b")
         stopped = Deferred.fromCoroutine(node.server.shut_down())
         self.run_for(10)
@@ -121,3 +150,20 @@ class DrainTests(MovesTestCase):
         self.say("1")
         self.assertEqual(self.heard(self.resume(self.juliet, "a")), ["1"])
         self.romeo.nothing()
+
+
+class ElsewhereTests(MovesTestCase):
+    """Clients that are told where to go."""
+
+    extra = "[cluster]\nsee_other_host = 'a.example.org:5222'"
+
+    def test_see_other_host(self) -> None:
+        """They hear what was handled, and find their session there."""
+        left = self.cluster.leave("b")
+        self.run_for(0.2)
+        output = self.juliet.output()
+        self.assertIn(b" h='1'/><stream:error><see-other-host", output)
+        self.say("1")
+        self.assertEqual(self.heard(self.resume(self.juliet, "a")), ["1"])
+        self.run_for(5)
+        self.successResultOf(left)

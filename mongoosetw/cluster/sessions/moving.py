@@ -332,8 +332,9 @@ class Moves:
             self.stay(moving)
 
     async def finished(self) -> None:
-        """Waits until no session moves."""
-        while self._moving:
+        """Waits until no session moves, but not for ever."""
+        until = self._clock.seconds() + PATIENCE
+        while self._moving and self._clock.seconds() < until:
             await deferLater(self._clock, _GLANCE)
 
     def stop(self) -> None:

@@ -1,0 +1,130 @@
+"""What comes for a session while it moves to another node."""
+
+from unittest.mock import patch
+
+from mongoosetw.cluster.sessions import moving
+from mongoosetw.testing.client import Client
+from mongoosetw.xmpp import ns
+from tests.cluster.moves import JULIET, STEP, SlowMovesTestCase
+
+
+class ArrivingTests(SlowMovesTestCase):
+    """Stanzas of all kinds, sent at every moment of a move."""
+
+    def moved(self, client: Client) -> Client:
+        """The client when its session has moved."""
+        self.run_for(2)
+        client.pump()
+        self.assertIn("resumed", [nonza.name[1] for nonza in client.nonzas])
+        return client
+
+    def test_presence(self) -> None:
+        """Whatever a contact shows meanwhile is seen, in its order."""
+        client = self.begin(self.juliet.handled)
+        for number in range(20):
+            self.romeo.send(f"<presence><status>{number}</status></presence>")
+            self.run_for(STEP)
+        shown = [
+            stanza.child_text(ns.CLIENT, "status")
+            for stanza in self.moved(client).received
+            if stanza.kind == "presence"
+        ]
+        self.assertEqual(shown, [str(number) for number in range(20)])
+
+    def test_requests(self) -> None:
+        """Requests arrive, and their answers come back."""
+        client = self.begin()
+        for number in range(20):
+            xml = f"<iq type='get' id='{number}' to='{JULIET}'><q xmlns='urn:x'/></iq>"
+            self.romeo.send(xml)
+            self.run_for(STEP)
+        asked = [s.id for s in self.moved(client).received if s.kind == "iq"]
+        self.assertEqual(asked, [str(number) for number in range(20)])
+        self.romeo.nothing()
+
+    def test_pushes(self) -> None:
+        """What is for the session alone arrives: pushes of the roster, and copies."""
+        self.juliet.request(f"<iq type='get' id='r'><query xmlns='{ns.ROSTER}'/></iq>")
+        self.juliet.send(f"<iq type='set' id='c'><enable xmlns='{ns.CARBONS}'/></iq>")
+        tablet = self.connect("juliet@localhost/tablet", "a")
+        self.run_for(1)
+        self.forget(self.juliet)
+        self.juliet.ack()
+        client = self.begin(self.juliet.handled)
+        for number in range(20):
+            item = f"<item jid='x{number}@localhost'/>"
+            tablet.send(
+                f"<iq type='set' id='{number}'><query xmlns='{ns.ROSTER}'>{item}</query></iq>"
+                f"<message to='{self.romeo.jid}' type='chat'><body>{number}</body></message>"
+            )
+            self.run_for(STEP)
+        got = self.moved(client).received
+        self.assertEqual(len([s for s in got if s.kind == "iq"]), 20)
+        self.assertEqual(len([s for s in got if (ns.CARBONS, "sent") in s.children]), 20)
+
+    def test_from_the_new_node(self) -> None:
+        """The order is kept, too, of what somebody on the new node has sent to the old one."""
+        nurse = self.connect("nurse@localhost/house", "c")
+        for start in range(6):
+            body = f"<message to='{JULIET}' type='chat'><body>n{start}</body></message>"
+            nurse.send(body)
+            self.run_for(STEP)
+        client = self.begin()
+        for number in range(6, 40):
+            body = f"<message to='{JULIET}' type='chat'><body>n{number}</body></message>"
+            nurse.send(body)
+            self.run_for(STEP)
+        heard = [s.body for s in self.moved(client).received if str(s.from_) == str(nurse.jid)]
+        self.assertEqual(heard, [f"n{number}" for number in range(40)])
+
+    def test_from_the_old_node(self) -> None:
+        """So it is of what somebody on the old one sends."""
+        nurse = self.connect("nurse@localhost/house", "b")
+        client = self.begin()
+        for number in range(30):
+            body = f"<message to='{JULIET}' type='chat'><body>n{number}</body></message>"
+            nurse.send(body)
+            self.run_for(STEP)
+        heard = [s.body for s in self.moved(client).received if str(s.from_) == str(nurse.jid)]
+        self.assertEqual(heard, [f"n{number}" for number in range(30)])
+
+    def test_acknowledged_when_handled(self) -> None:
+        """Who sends something to a session that moves hears that it is handled when it is."""
+        nurse = self.connect("nurse@localhost/house", "b")
+        nurse.enable_sm()
+        client = self.begin()
+        self.run_for(4 * STEP)
+        body = f"<message to='{JULIET}' type='chat'><body>1</body></message>"
+        nurse.send(f"{body}<r xmlns='{ns.SM}'/>")
+        self.assertIsNone(nurse.acknowledged())
+        self.moved(client)
+        self.assertEqual(nurse.acknowledged(), 1)
+
+    def test_closed_meanwhile(self) -> None:
+        """A session that is closed by the operator while it moves is closed where it has gone."""
+        client = self.begin()
+        self.run_for(4 * STEP)
+        found = self.host("b").sessions.get(self.juliet.jid)
+        assert isinstance(found, moving.MovingSession)
+        found.close("policy-violation", "out")
+        self.run_for(2)
+        self.assertIn(b"<policy-violation", client.output())
+        self.assertEqual(self.host("a").sessions.of(self.juliet.jid.bare), ())
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+
+    def test_too_much(self) -> None:
+        """There is a bound to what is kept; what does not fit is refused, or waits in the log."""
+        with patch.object(moving, "ROOM", 100):
+            client = self.begin()
+            self.run_for(4 * STEP)
+            for number in range(4):
+                self.said.append(f"x{number}")
+                self.say(f"x{number}")
+                self.run_for(STEP)
+        self.moved(client)
+        self.run_for(5)
+        client.ack()
+        self.run_for(5)
+        heard = {stanza.body for stanza in client.received if stanza.kind == "message"}
+        refused = {s.body for s in self.romeo.received if s.type == "error"}
+        self.assertEqual(heard | refused, set(self.said))
