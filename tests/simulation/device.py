@@ -211,7 +211,7 @@ class Device:
 
     def acknowledge(self) -> None:
         """Tells the server how much it has taken."""
-        if self.counting and self.bound:
+        if self.safe and self.bound:
             self._write(f"<a xmlns='{ns.SM}' h='{self._handled}'/>")
 
     def _acknowledged(self, h: int) -> None:

@@ -160,6 +160,18 @@ class MemoryMeshTests(SynchronousTestCase):
         self.run_for(6)
         self.assertEqual((b.taken(), c.taken()), (["+a1", "+c2"], ["+b2", "+a1"]))
 
+    def test_power_failure_behind_a_cut(self) -> None:
+        """A machine that loses power while it is cut off is lost, also if the wire is mended."""
+        self.start()
+        self.network.cut("a", "b")
+        self.network.kill("b", power=True)
+        Notes(self.network, "b", 1, 2)
+        self.run_for(1)
+        self.network.kill("b", power=True)
+        self.network.heal("a", "b")
+        self.run_for(10)
+        self.assertEqual(self.nodes["a"].taken(), ["-b1"])
+
     def test_frozen_for_long(self) -> None:
         """A node that is frozen for long is lost, and learns of it when it thaws."""
         self.start()
