@@ -16,7 +16,7 @@ class PresenceRaces(ClusterTestCase):
     """Who sees the presence of a client that moves between nodes."""
 
     nodes = ("a", "b", "c")
-    modules = {"mod_roster": {}, "mod_presence": {}}
+    modules = {"mod_roster": {}, "mod_presence": {}, "mod_stream_management": {}}
 
     def setUp(self) -> None:
         """Romeo and Juliet see each other."""
@@ -73,3 +73,16 @@ class PresenceRaces(ClusterTestCase):
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
         self.run_for(3)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
+
+    def test_goodbye_to_one_who_has_moved(self) -> None:
+        """A session that has moved is not told late by its old node of who has moved, too."""
+        self.come("romeo@localhost/phone", "b", "old")
+        juliet = self.connect("juliet@localhost/balcony", "b")
+        juliet.enable_sm()
+        juliet.send("<presence/>")
+        juliet.pump()
+        juliet = self.resume(juliet, "c")
+        self.cluster.network.wire("b", "c").slower = 1.0
+        self.come("romeo@localhost/phone", "c", "new")
+        self.run_for(3)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")

@@ -255,10 +255,10 @@ class Relay:
         sender = got.stanza.from_
         if not node or sender is None or got.stanza.type not in _AVAILABILITY:
             return False
-        if self._moved.get(got.sid) is not None or self._came.get(got.sid) == node:
-            return False
+        if got.hops > 1 and self._came.get(got.sid) == node:
+            return False  # passed on, and judged before
         session = self._find(got.target)
-        if isinstance(session, RemoteSession):
+        if isinstance(session, RemoteSession) and self._moved.get(got.sid) is None:
             return True
         if session is not None and not session.available and got.stanza.to != got.target:
             return True  # RFC 6121 §8.5.2.1.2: what is for the account is for available resources
@@ -375,10 +375,15 @@ class Relay:
         if session is None or (not session.local and self._hops > MOST_HOPS):
             if op is Op.HIDE and (host := self._server.hosts.get(jid.domain)) is not None:
                 host.route(gone(jid, to))  # whether it has said so itself is not known
-        elif op is Op.SHOW:
+            return
+        hops = self._hops
+        if session.local:
+            self._hops = 0  # it speaks for itself: nobody has passed this on
+        if op is Op.SHOW:
             show_presence(session, to)
         else:
             hide_presence(session, to)
+        self._hops = hops
 
     def _take_fence(self, got: Words) -> None:
         address, origin = got.words
