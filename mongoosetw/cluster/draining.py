@@ -18,7 +18,7 @@ STEP: Final = 0.1
 RETURN: Final = 3.0
 """Seconds that clients have to come back elsewhere before their sessions are given away."""
 PATIENCE: Final = 20.0
-"""Seconds that giving them away may take."""
+"""Seconds that giving them away may take when the node is told to end."""
 
 
 async def drain(server: "Server") -> None:
@@ -40,7 +40,7 @@ async def drain(server: "Server") -> None:
         await deferLater(server.clock, STEP)
     if may_return:
         await _wait_for_clients(server)
-        await bequeath(server)
+        await bequeath(server, server.config.cluster.drain_timeout)
     logger.info("node_drained")
 
 
@@ -56,12 +56,15 @@ async def _wait_for_clients(server: "Server") -> None:
         await deferLater(server.clock, STEP)
 
 
-async def bequeath(server: "Server") -> None:
-    """Gives the sessions that wait for their clients to other nodes, as far as these take them."""
+async def bequeath(server: "Server", patience: float = PATIENCE) -> None:
+    """Gives the sessions that wait for their clients to other nodes, as far as these take them.
+
+    :param patience: seconds that it may take.
+    """
     assert server.cluster is not None
     leaving = Deferred.fromCoroutine(_leave(server))
     try:
-        await leaving.addTimeout(PATIENCE, server.clock)
+        await leaving.addTimeout(patience, server.clock)
     except TimeoutError:
         logger.warning("sessions_not_given number=%d", _sessions(server))
     await server.cluster.moves.finished()

@@ -117,6 +117,8 @@ class Talker:
         else:
             self.refused += 1
             client.bind()
+            while not client.received:  # what is under way to the old session comes first
+                self._case.run_for(0.05)
             self._begin()
 
 

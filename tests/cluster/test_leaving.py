@@ -134,7 +134,7 @@ class DrainTests(MovesTestCase):
         self.run_for(0.1)
         with patch.object(MessageLog, "part_with", wait):
             left = self.cluster.leave("b")
-            self.run_for(60)
+            self.run_for(200)
         self.successResultOf(left)
         self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
         later = self.connect("juliet@localhost/later", "a")
