@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 SEEDS = "1-50"
 GROUPS = "registry"
+"""What has to be true after each of them; ``make simulate`` checks all groups."""
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +28,7 @@ class SeedTests(SynchronousTestCase):
     """What the simulation finds, and that it finds it again."""
 
     def test_seeds(self) -> None:
-        """Whatever goes wrong, in the end all nodes and all clients see the same."""
+        """Whatever goes wrong, in the end all nodes know the same sessions, and clients agree."""
         played = simulate("--seeds", SEEDS)
         self.assertEqual(played.returncode, 0, played.stdout[-6000:] + played.stderr[-3000:])
 
