@@ -77,7 +77,7 @@ crash: $(VENV)/.test
 SIMULATE_SEEDS ?= 1000
 simulate: $(VENV)/.test
 	$(BIN)/python -m tests.simulation $(or $(SIMULATE_SEED),--seeds 1-$(SIMULATE_SEEDS)) \
-	  $(if $(SIMULATE_LONG),--long)
+	  $(if $(SIMULATE_LONG),--long) $(if $(SIMULATE_REDIS),--redis)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)

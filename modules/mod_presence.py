@@ -314,14 +314,16 @@ def _with_lists(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
 
 
 def _with_contacts(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
-    """As :func:`_with_lists`, when the contacts' sessions are known, too."""
+    """As :func:`_with_lists`, when the contacts' sessions are known, and the user's to them."""
 
     def look(lists: SubscriptionLists) -> Awaitable[None] | None:
-        pending = host.prepare((*lists.from_them, *lists.to_them))
-        return use(lists) if pending is None else use_later(pending, lists)
+        pending = [host.prepare((*lists.from_them, *lists.to_them)), host.told()]
+        waiting = [each for each in pending if each is not None]
+        return use_later(waiting, lists) if waiting else use(lists)
 
-    async def use_later(pending: Awaitable[None], lists: SubscriptionLists) -> None:
-        await pending
+    async def use_later(waiting: list[Deferred[None]], lists: SubscriptionLists) -> None:
+        for each in waiting:
+            await each
         further = use(lists)
         if further is not None:
             await further

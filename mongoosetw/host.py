@@ -82,6 +82,14 @@ class Host:
         """
         return None if self.locate is None else self.locate(users)
 
+    def told(self) -> Deferred[None] | None:
+        """Makes sure that other nodes know of the sessions here before anything that follows.
+
+        :returns: None if they do, or are sure to.
+        """
+        cluster = self.server.cluster
+        return None if cluster is None else cluster.directory.told()
+
     def reconfigure(self, config: HostConfig) -> None:
         """Takes over what a reload may change at once: access rules."""
         self.config = config

@@ -35,7 +35,7 @@ class MemoryRedis:
         self.bytes = 0
         self._ends: dict[bytes, float] = {}
         self._starts = 1
-        self._clients: list[MemoryRedisClient] = []
+        self.clients: list[MemoryRedisClient] = []
         self.running = True
         self.frozen = False
 
@@ -50,13 +50,13 @@ class MemoryRedis:
         :param clock: the node's.
         """
         client = MemoryRedisClient(self, clock)
-        self._clients.append(client)
+        self.clients.append(client)
         return client
 
     def stop(self) -> None:
         """Ends the process; clients lose their connections."""
         self.running = False
-        for client in list(self._clients):
+        for client in list(self.clients):
             client.lose()
 
     def start(self, *, empty: bool = True) -> None:

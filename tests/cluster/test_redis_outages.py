@@ -49,7 +49,7 @@ class OutageTests(RedisCase):
         """A node that alone cannot reach Redis is told all that the others would write there."""
         romeo = self.a.open(ROMEO, 1)
         self.settle()
-        client = self.redis._clients[1]
+        client = self.redis.clients[1]
         client._connect = lambda: None  # type: ignore[method-assign]
         client.lose()
         self.ask(self.b, ROMEO)
@@ -112,7 +112,7 @@ class OutageTests(RedisCase):
         """While only some have registered again, nobody misses anything."""
         self.ask(self.b, ROMEO)
         self.redis.stop()
-        late = self.redis._clients[1]
+        late = self.redis.clients[1]
         connect, late._connect = late._connect, lambda: None  # type: ignore[method-assign]
         self.redis.start()
         self.all.run_for(2)

@@ -23,6 +23,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", help="several: FIRST-LAST")
     parser.add_argument("--groups", default=",".join(GROUPS), help="what to check")
     parser.add_argument("--long", action="store_true", help="more users and nodes")
+    parser.add_argument("--redis", action="store_true", help="sessions are looked up in Redis")
     parser.add_argument("--digest", action="store_true", help="print what identifies each run")
     return parser.parse_args(arguments)
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     began, failed = time.monotonic(), []
     seeds = _seeds(options)
     for seed in seeds:
-        world = play(Plan.of(seed, long=options.long), groups)
+        world = play(Plan.of(seed, long=options.long, redis=options.redis), groups)
         if options.digest:
             print(seed, world.digest)
         if world.problems:

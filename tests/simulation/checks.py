@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from mongoosetw.cluster.sessions.redis import RedisDirectory
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.testing.nodes import MemoryNode
 from mongoosetw.xmpp.jid import JID
 from tests.simulation.device import Device
 from tests.simulation.messages import Message, Receipt
@@ -20,7 +22,7 @@ def _entry(node: str, session: SessionLike) -> Entry:
 
 
 def registry(world: "World") -> list[str]:
-    """Every node knows every session, as its owner does, and devices agree with that."""
+    """Every node knows all sessions that it follows as their owners do; so do the devices."""
     truth: dict[JID, Entry] = {}
     problems = []
     for node in world.cluster.nodes.values():
@@ -33,9 +35,17 @@ def registry(world: "World") -> list[str]:
         sessions = node.server.hosts["localhost"].sessions
         known = {session.jid: _entry(node.name, session) for session in sessions}
         for jid in dict.fromkeys((*truth, *known)):
-            if truth.get(jid) != known.get(jid):
+            if truth.get(jid) != known.get(jid) and _follows(node, jid):
                 problems.append(f"{node.name} has {jid} as {known.get(jid)}, not {truth.get(jid)}")
     return problems + _devices(world, truth)
+
+
+def _follows(node: MemoryNode, jid: JID) -> bool:
+    """Whether a node has to know a session."""
+    cluster = node.server.cluster
+    assert cluster is not None
+    known = cluster.directory
+    return not isinstance(known, RedisDirectory) or known.follows(jid.bare)
 
 
 def _devices(world: "World", truth: dict[JID, Entry]) -> list[str]:

@@ -26,6 +26,10 @@ class Faults:
             "join": self._join,
             "leave": self._leave,
             "freeze": self._freeze,
+            "redis empty": self._empty_redis,
+            "redis away": self._stop_redis,
+            "redis frozen": self._freeze_redis,
+            "redis cut": self._cut_redis,
         }
 
     def begin(self) -> None:
@@ -52,6 +56,7 @@ class Faults:
         self._over = True
         self._cluster.heal()
         self._cluster.network.hurry()
+        self._start_redis()
 
     # -- wires
 
@@ -143,3 +148,37 @@ class Faults:
         if node is not None and node.clock.frozen:
             self._world.note(f"{name} thaws")
             self._cluster.thaw(name)
+
+    # -- Redis
+
+    def _empty_redis(self) -> None:
+        self._world.note("Redis is started again, empty")
+        self._cluster.redis.stop()
+        self._cluster.redis.start()
+
+    def _stop_redis(self) -> None:
+        if self._cluster.redis.running:
+            self._world.note("Redis is stopped")
+            self._cluster.redis.stop()
+            self._later(self._random.uniform(0.5, 20.0), self._start_redis)
+
+    def _freeze_redis(self) -> None:
+        self._world.note("Redis freezes")
+        self._cluster.redis.frozen = True
+        self._later(self._random.uniform(0.5, 10.0), self._thaw_redis)
+
+    def _thaw_redis(self) -> None:
+        self._cluster.redis.frozen = False
+
+    def _cut_redis(self) -> None:
+        """Some nodes lose their connection; nothing else happens."""
+        self._world.note("some connections to Redis are lost")
+        for client in self._cluster.redis.clients:
+            if self._random.random() < 0.5:
+                client.lose()
+
+    def _start_redis(self) -> None:
+        self._thaw_redis()
+        if not self._cluster.redis.running:
+            self._world.note("Redis is started")
+            self._cluster.redis.start(empty=self._random.random() < 0.5)

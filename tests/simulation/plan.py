@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 KINDS = ("cut", "one-way cut", "partition", "slow", "kill", "power", "join", "leave", "freeze")
+REDIS_KINDS = ("redis empty", "redis away", "redis frozen", "redis cut")
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Plan:
     :ivar activity: actions of a device, a second.
     :ivar latency: of the wires between nodes, least and longest seconds.
     :ivar skewed: the nodes' clocks differ.
+    :ivar redis: sessions are looked up in Redis, which takes its time, and may be away.
     """
 
     seed: int
@@ -26,9 +28,10 @@ class Plan:
     activity: float
     latency: tuple[float, float]
     skewed: bool
+    redis: bool
 
     @staticmethod
-    def of(seed: int, *, long: bool = False) -> "Plan":
+    def of(seed: int, *, long: bool = False, redis: bool = False) -> "Plan":
         """The plan of a seed; every tenth one is calm, now and then one is large.
 
         :param long: many more users, and up to 50 nodes.
@@ -42,6 +45,8 @@ class Plan:
         if long and random.random() < 0.02:
             users = random.randint(1000, 3000)
         kinds = tuple(random.sample(KINDS, random.randint(1, len(KINDS))))
+        if redis:
+            kinds += REDIS_KINDS
         return Plan(
             seed=seed,
             nodes=nodes,
@@ -52,4 +57,5 @@ class Plan:
             activity=random.choice((0.1, 0.2, 0.5)),
             latency=random.choice(((0.0, 0.0), (0.0005, 0.005), (0.001, 0.3))),
             skewed=random.random() < 0.5,
+            redis=redis,
         )

@@ -66,5 +66,6 @@ def report(world: World) -> str:
 
 def _command(plan: Plan) -> str:
     """What plays a plan again."""
-    long = "" if plan == Plan.of(plan.seed) else " SIMULATE_LONG=1"
-    return f"SIMULATE_SEED={plan.seed}{long} make simulate"
+    long = "" if plan == Plan.of(plan.seed, redis=plan.redis) else " SIMULATE_LONG=1"
+    redis = " SIMULATE_REDIS=1" if plan.redis else ""
+    return f"SIMULATE_SEED={plan.seed}{long}{redis} make simulate"

@@ -32,6 +32,11 @@ class SeedTests(SynchronousTestCase):
         played = simulate("--seeds", SEEDS)
         self.assertEqual(played.returncode, 0, played.stdout[-6000:] + played.stderr[-3000:])
 
+    def test_redis(self) -> None:
+        """The same with sessions in Redis, which fails, too: who is asked for is known rightly."""
+        played = simulate("--seeds", "1-12", "--redis", "--groups", "registry")
+        self.assertEqual(played.returncode, 0, played.stdout[-6000:] + played.stderr[-3000:])
+
     def test_replay(self) -> None:
         """A seed plays the same events at the same times in every process."""
         runs = [simulate("7", "--digest").stdout.split()[:2] for _ in range(2)]

@@ -35,6 +35,12 @@ CONFIGURATION = (
 )
 
 
+def _configuration(plan: Plan) -> str:
+    if not plan.redis:
+        return CONFIGURATION
+    return CONFIGURATION.replace("[general]\n", "[general]\nsm_backend = 'redis'\n")
+
+
 class World:
     """Everything there is.
 
@@ -47,8 +53,9 @@ class World:
         self.random = Random(plan.seed)
         self.clock = HeapClock()
         self.cluster = MemoryCluster(
-            self.clock, CONFIGURATION, seed=plan.seed, latency=plan.latency
+            self.clock, _configuration(plan), seed=plan.seed, latency=plan.latency
         )
+        self.cluster.redis.latency = 2 * sum(plan.latency) / 2
         self.access = SimpleNamespace(
             clock=self.clock, random=Random(plan.seed + 1), latency=(0.001, 0.05)
         )

@@ -32,6 +32,12 @@ class Directory(Protocol):
         :returns: None if they are.
         """
 
+    def told(self) -> "Deferred[None] | None":
+        """Makes sure that what has happened to sessions here is on its way to whom it concerns.
+
+        :returns: None if it is.
+        """
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes, for an operator.
 

@@ -74,7 +74,7 @@ class RedisDirectory:
         self._note = note
         self._hosts: dict[str, Host] = {}
         self._available: dict[SessionLike, None] = {}
-        self._missing: dict[str, int] = {}
+        self._unread: dict[str, tuple[Node, set[int]]] = {}
         self._tasks = Tasks(clock)
         self._writing = Writing(store, clock, self._written)
         self._watching = Watching(store, clock, self, self._writing.flush)
@@ -86,7 +86,8 @@ class RedisDirectory:
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
         left = self._take_left
-        self._upkeep = Upkeep(store, self._tasks, self._watching, left, self._announce)
+        tell, heard = self._announce, self._writing.heard
+        self._upkeep = Upkeep(store, self._tasks, self._watching, left, tell, heard)
 
     # -- Directory
 
@@ -108,6 +109,14 @@ class RedisDirectory:
     def prepare(self, users: Iterable[JID]) -> "Deferred[None] | None":
         """Makes sure that the sessions of accounts are known here."""
         return self._watching.prepare(users)
+
+    def told(self) -> "Deferred[None] | None":
+        """Makes sure that all nodes that follow them know what has happened to sessions here."""
+        return self._writing.done()
+
+    def follows(self, user: JID) -> bool:
+        """Whether the sessions of an account are known here, or about to be."""
+        return user in self._watching
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
@@ -172,14 +181,24 @@ class RedisDirectory:
         host = self._hosts.get(user.domain)
         return () if host is None else [s for s in host.sessions.of(user) if s.local]
 
-    def take(self, entries: Iterable[Entry], began: float) -> None:
+    def rewritten(self, user: JID, watchers: frozenset[str]) -> None:
+        """The sessions of this node were written down anew; who has read them may be wrong."""
+        server = self._store.redis.server
+        body = b"".join(map(opened, self.own(user)))
+        for peer in self._peers.values() if body else ():
+            if peer.watches == server and peer.node.name in watchers:
+                self._tell_one(peer, body, None, (), asked=True)
+
+    def take(self, entries: Iterable[Entry], began: float, *, late: bool) -> None:
         """Sessions were found in Redis."""
-        own = self._mesh.local
+        own, found = self._mesh.local, []
         for entry in entries:
             if (entry.node, entry.incarnation) == (own.name, own.incarnation):
                 self._take_own(entry.session)
-            else:
-                self._others.take(entry, began)
+            elif (session := self._others.take(entry, began)) is not None:
+                found.append(session)
+        if late:
+            tell_found(found, self._available)
 
     def _take_own(self, session: Opened) -> None:
         """Redis was away when a session of this node ended."""
@@ -204,7 +223,7 @@ class RedisDirectory:
         nodes = list(self._peers)
         await DeferredList([Deferred.fromCoroutine(self._ask(n, users)) for n in nodes])
 
-    async def _ask(self, node: str, users: Sequence[JID]) -> None:
+    async def _ask(self, node: str, users: Sequence[JID], *, late: bool = False) -> None:
         began = self._clock.seconds()
         for start in range(0, len(users), AT_ONCE):
             question = "\n".join(map(str, users[start : start + AT_ONCE])).encode()
@@ -216,12 +235,15 @@ class RedisDirectory:
                 if node in self._peers:
                     self._tasks.later(AGAIN, self._ask_later, node, users[start:])
                 return
-            self.take((Entry(node, self._incarnation(node), each) for each in found), began)
+            entries = [Entry(node, self._incarnation(node), each) for each in found]
+            taken = [self._others.take(entry, began, sure=True) for entry in entries]
+            if late:
+                tell_found(filter(None, taken), self._available)
 
     def _ask_later(self, node: str, users: Sequence[JID]) -> None:
         left = [user for user in users if user in self._watching]
         if node in self._peers and left:
-            self._tasks.run(self._ask(node, left))
+            self._tasks.run(self._ask(node, left, late=True))
 
     def _incarnation(self, node: str) -> int:
         peer = self._peers.get(node)
@@ -256,7 +278,7 @@ class RedisDirectory:
         """It is registered no longer."""
         self._disappear(session)
         replaced = session.host.sessions.get(session.jid) is not None
-        change = self._writing.gone(session.bare, session.sid, replaced=replaced)
+        change = self._writing.ended(session, replaced=replaced)
         body = closed(session.sid, replaced=replaced)
         self._tell_at_once(change, session.bare, body, ())
         follower = self._others.claims.freed(session.host, session.jid)
@@ -275,10 +297,10 @@ class RedisDirectory:
     ) -> None:
         """Tells those who are known to follow a user, before anything else is sent to them."""
         watchers, server = self._watching.watchers(user), self._store.redis.server
-        told = {peer for peer in self._peers.values() if peer.wants(watchers, server)}
+        told = [peer for peer in self._peers.values() if peer.wants(watchers, server)]
         for peer in told:
             self._tell_one(peer, body, None, new, asked=peer.watches == server)
-        change.tell(told)
+        change.tell(set(told))
 
     def _written(
         self, user: JID, change: Change, watchers: frozenset[str] | None, server: str
@@ -330,6 +352,9 @@ class RedisDirectory:
         for peer in self._peers.values():
             if not peer.say(Kind.WATCHES, self._upkeep.registered.encode()):
                 self._postpone(peer)
+            self._catch_up(peer)
+        if self._upkeep.registered:
+            self._lose_others()
 
     def _postpone(self, peer: Peer) -> None:
         """There was no room for what a node has to be told: it reads all anew, later."""
@@ -345,13 +370,14 @@ class RedisDirectory:
         if peer is None or self._tasks.stopped:
             return
         left = self._mesh.left(node.name)
-        self._lost(self._others.lose(peer), node, left)
+        self._lost(self._others.lose(peer), node, left=left)
+        self._unread.pop(node.name, None)
         if not left:
-            known = set(peer.sessions)
-            self._tasks.run(self._lose_others(node, known))
+            self._unread[node.name] = (node, set(peer.sessions))
+            self._lose_others()
         self._tasks.later(CLEAN_AFTER, self._clean_later, node)
 
-    def _lost(self, lost: list[RemoteSession], node: Node, left: bool) -> None:
+    def _lost(self, lost: list[RemoteSession], node: Node, *, left: bool) -> None:
         if not lost:
             return
         text = f"{len(lost)}, {'it left' if left else 'it was lost'}"
@@ -359,15 +385,21 @@ class RedisDirectory:
         logger.info("sessions_lost peer=%s sessions=%d", node.name, len(lost))
         tell_lost(lost, node.name, left=left)
 
-    async def _lose_others(self, node: Node, known: set[int]) -> None:
+    def _lose_others(self) -> None:
         """Clients here may have seen sessions that are not followed any more: Redis has all."""
-        entries = await self._store.of_node(node.name)
-        if node.name in self._peers:
-            return  # it is back
-        entries = [e for e in entries if e.incarnation == node.incarnation]
-        self._missing[node.name] = node.incarnation
-        others = (e for e in entries if e.session.sid not in known)
-        self._lost(self._others.unregistered(others), node, False)
+        for node, known in list(self._unread.values()):
+            self._tasks.run(self._lose_rest(node, known))
+
+    async def _lose_rest(self, node: Node, known: set[int]) -> None:
+        entries = await self._store.of_node(node.name) + await self._store.ended(node.name)
+        if self._unread.pop(node.name, None) is None or node.name in self._peers:
+            return
+        lost = self._others.unregistered(
+            e for e in entries if e.incarnation == node.incarnation and e.session.sid not in known
+        )
+        for session in lost:
+            session.priority = 0  # who has seen it has not heard, maybe, that it is not available
+        self._lost(lost, node, left=False)
 
     def _clean_later(self, node: Node) -> None:
         """One of the nodes that are left removes what a dead one has left in Redis."""
@@ -398,10 +430,14 @@ class RedisDirectory:
             tell_found(peer.sessions.values(), missed)
         elif frame.kind is Kind.WATCHES:
             peer.watches = frame.body.decode()
+            self._catch_up(peer)
         elif frame.kind is Kind.BEGIN:
             number, _, peer.watches = frame.body.decode().partition(" ")
             if peer.greeted or int(number):
-                self._tasks.run(self._read_all(peer))
+                peer.unread = True
+                self._catch_up(peer)
+            if peer.unread:  # later; what is followed cannot wait
+                self._tasks.run(self._ask(peer.node.name, self._watching.users(), late=True))
             peer.greeted = True
         elif frame.kind is not Kind.SEEN:
             raise BadFrame(f"{frame.kind.name}: does it use another general.sm_backend?")
@@ -416,25 +452,27 @@ class RedisDirectory:
             tell_found(appeared, [*peer.unseen, *self._writing.missed_by(peer)])
         peer.acknowledge()
 
-    async def _read_all(self, peer: Peer) -> None:
-        """Reads all sessions of a node that is linked again, or could not be told of some."""
-        began = self._clock.seconds()
+    def _catch_up(self, peer: Peer) -> None:
+        """Reads all sessions of a node, if that is to be done, and can be."""
         server = self._store.redis.server
-        if not server or peer.watches != server:
-            await self._ask(peer.node.name, self._watching.users())
-            tell_found(peer.sessions.values(), self._available)
-            return
-        node = peer.node
-        entries = [
-            e for e in await self._store.of_node(node.name) if e.incarnation == node.incarnation
-        ]
+        if peer.unread and server and peer.watches == server:
+            peer.unread = False
+            self._tasks.run(self._read_all(peer))
+
+    async def _read_all(self, peer: Peer) -> None:
+        """A node is linked again, or could not be told of some changes."""
+        began, node = self._clock.seconds(), peer.node
+        try:
+            entries = await self._store.of_node(node.name)
+        except RedisUnavailable:
+            peer.unread = True
+            raise
         if self._peers.get(node.name) is not peer:
             return
+        entries = [entry for entry in entries if entry.incarnation == node.incarnation]
         self._others.compare(peer, entries, began)
-        others: list[RemoteSession] = []
-        if self._missing.pop(node.name, None) == node.incarnation:
-            rest = [e for e in entries if e.session.sid not in peer.sessions]
-            others = self._others.unregistered(rest)
+        rest = [entry for entry in entries if entry.session.sid not in peer.sessions]
+        others = self._others.unregistered(rest)
         tell_found(peer.sessions.values(), self._available, others)
 
     def _follow(self, session: RemoteSession) -> None:

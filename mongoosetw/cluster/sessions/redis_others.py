@@ -55,13 +55,22 @@ class Others:
 
     # -- what is read
 
-    def take(self, entry: Entry, began: float) -> None:
-        """A session was found in Redis, in a reading that began at a time."""
+    def take(
+        self, entry: Entry, began: float, *, sure: bool = False
+    ) -> RemoteSession | None:
+        """A session was found, in a reading that began at a time.
+
+        :param sure: by asking its node, or where its node has written down all; else what is known
+            already is newer.
+        :returns: the session if it has become available by that.
+        """
         peer = self.peers.get(entry.node)
         if peer is None or peer.node.incarnation != entry.incarnation:
-            return  # when its node is linked, all is read anew
-        if not self._was_told(entry.session.sid, began):
-            self._apply(peer, entry.session)
+            return None  # when its node is linked, all is read anew
+        sid = entry.session.sid
+        if (sure or sid not in peer.sessions) and not self._was_told(sid, began):
+            return self._apply(peer, entry.session)
+        return None
 
     def compare(self, peer: Peer, entries: Iterable[Entry], began: float) -> None:
         """All sessions of a node were read: what is not among them is over."""
@@ -71,7 +80,7 @@ class Others:
                 self._close(peer, sid)
         for entry in there.values():
             if self._follows(user_of(entry.session)):
-                self.take(entry, began)
+                self.take(entry, began, sure=True)
 
     def _was_told(self, sid: int, began: float) -> bool:
         told = self._told.get(sid)

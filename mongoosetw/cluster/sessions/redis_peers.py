@@ -18,6 +18,7 @@ class Peer:
     :ivar watches: in which Redis process all users are registered that the node wants to be told
         of; empty: in none, it has to be told of all.
     :ivar greeted: whether it has said so since the link came up.
+    :ivar unread: all its sessions have to be read, as soon as it has written them down.
     :ivar sessions: those of its sessions that are known here, by sid.
     :ivar seen: how many frames have arrived that tell changes.
     :ivar unseen: sessions that have become available, and the number of the frame that told it,
@@ -29,6 +30,7 @@ class Peer:
         self._send = send
         self.watches = ""
         self.greeted = False
+        self.unread = False
         self.sessions: dict[int, RemoteSession] = {}
         self.seen = 0
         self._told = 0

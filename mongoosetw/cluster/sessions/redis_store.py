@@ -4,6 +4,7 @@
 ``NAME:s:{user}``     hash   the sessions of a user: sid → node, its incarnation, record
 ``NAME:w:{user}``     set    the nodes that know these sessions, and want changes told
 ``NAME:n:{node}``     hash   all sessions of a node: sid → the same
+``NAME:e:{node}``     hash   those that have ended a moment ago: sid → the same
 ``NAME:h:{node}``     string the node's incarnation; gone when the node has been silent
 ===================== ====== ==================================================================
 
@@ -12,8 +13,9 @@
 
 import logging
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -74,12 +76,17 @@ class Store:
     # -- this node's sessions
 
     def write(
-        self, user: JID, there: Sequence[SessionLike], gone: Sequence[int] = ()
+        self,
+        user: JID,
+        there: Sequence[SessionLike],
+        gone: Sequence[int] = (),
+        ended: Mapping[int, bytes] = MappingProxyType({}),
     ) -> "Deferred[frozenset[str]]":
         """Writes down sessions of this node as they are now.
 
         :param there: those of the user that are new or have changed.
         :param gone: sids of those that are over.
+        :param ended: the records of those of them that were there until now.
         :returns: the names of the nodes that want to be told.
         """
         commands = self._store(user, there)
@@ -87,6 +94,8 @@ class Store:
         if gone:
             commands.append(("HDEL", self._key("s", user), *gone))
             commands.append(("HDEL", index, *gone))
+        for sid, record in ended.items():
+            commands.append(("HSET", self._key("e", self._name), sid, self._head + record))
         commands.append(("SMEMBERS", self._key("w", user)))
         return self.redis.calls(commands).addCallback(_names)
 
@@ -103,15 +112,20 @@ class Store:
             ("HSET", index, *fields),
         ]
 
-    def beat(self) -> "Deferred[list[Any]]":
-        """This node lives: what it has written down stays."""
-        alive = self._key("h", self._name)
-        return self.redis.calls(
-            [
-                ("SET", alive, self.node.incarnation, "EX", ALIVE),
-                ("EXPIRE", self._key("n", self._name), LIFE),
-            ]
-        )
+    def beat(self, forget: Sequence[int] = ()) -> "Deferred[list[Any]]":
+        """This node lives: what it has written down stays.
+
+        :param forget: sids of sessions whose end everybody has heard of.
+        """
+        ended = self._key("e", self._name)
+        commands: list[Command] = [
+            ("SET", self._key("h", self._name), self.node.incarnation, "EX", ALIVE),
+            ("EXPIRE", self._key("n", self._name), LIFE),
+            ("EXPIRE", ended, LIFE),
+        ]
+        if forget:
+            commands.append(("HDEL", ended, *forget))
+        return self.redis.calls(commands)
 
     # -- the sessions of users
 
@@ -137,13 +151,17 @@ class Store:
 
     # -- other nodes
 
-    async def of_node(self, node: str) -> list[Entry]:
+    async def ended(self, node: str) -> list[Entry]:
+        """The sessions of a node that have ended a moment ago."""
+        return await self.of_node(node, "e")
+
+    async def of_node(self, node: str, kind: str = "n") -> list[Entry]:
         """All sessions that a node has written down."""
         found: dict[int, Entry] = {}
         cursor: Any = 0
         while True:
             answer = await self.redis.call(
-                "HSCAN", self._key("n", node), cursor, "COUNT", AT_ONCE
+                "HSCAN", self._key(kind, node), cursor, "COUNT", AT_ONCE
             )
             cursor = int(answer[0])
             found.update((entry.session.sid, entry) for entry in _entries(answer[1]))

@@ -56,6 +56,7 @@ class Upkeep:
 
     :param left: told of what Redis has of this node, by this process or an earlier one.
     :param announce: has the other nodes told in which Redis process all is registered.
+    :param heard: the sids of sessions whose end everybody has heard of.
     :ivar registered: that process, empty if there is none.
     """
 
@@ -66,12 +67,14 @@ class Upkeep:
         watching: Watching,
         left: Callable[[Entry], None],
         announce: Callable[[], None],
+        heard: Callable[[], list[int]],
     ) -> None:
         self._store = store
         self._tasks = tasks
         self._watching = watching
         self._left = left
         self._announce = announce
+        self._heard = heard
         self._waits = False
         self.registered = ""
         store.redis.watch(self._connected, lambda: None)
@@ -119,7 +122,7 @@ class Upkeep:
             self._tasks.run(self._show_life())
 
     async def _show_life(self) -> None:
-        await self._store.beat()
+        await self._store.beat(self._heard())
 
     async def clean(self, node: str) -> None:
         """Removes what a dead node has left."""

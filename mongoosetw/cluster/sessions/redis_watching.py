@@ -30,8 +30,14 @@ class Knowledge(Protocol):
     def own(self, user: JID) -> Sequence[SessionLike]:
         """The user's sessions of this node."""
 
-    def take(self, entries: Iterable[Entry], began: float) -> None:
-        """Sessions were found in Redis, in a reading that began at a time."""
+    def rewritten(self, user: JID, watchers: frozenset[str]) -> None:
+        """The user's sessions of this node were written down in another Redis than before."""
+
+    def take(self, entries: Iterable[Entry], began: float, *, late: bool) -> None:
+        """Sessions were found in Redis, in a reading that began at a time.
+
+        :param late: they could not be found before.
+        """
 
     def drop(self, user: JID) -> None:
         """The user's sessions on other nodes are not followed any more."""
@@ -160,9 +166,10 @@ class Watching:
                 watch.reading = None
         reading.done()
 
-    async def _watch(self, users: Iterable[JID]) -> list[JID]:
+    async def _watch(self, users: Iterable[JID], *, late: bool = False) -> list[JID]:
         """Registers users and reads their sessions.
 
+        :param late: sessions may be found that should have been known before.
         :returns: those for which that has failed.
         """
         began, missing = self._clock.seconds(), []
@@ -174,7 +181,7 @@ class Watching:
                 missing.append(user)
             else:
                 self.note(user, found.watchers)
-                self._knowledge.take(found.entries, began)
+                self._knowledge.take(found.entries, began, late=late)
         return missing
 
     async def register(self) -> bool:
@@ -183,8 +190,11 @@ class Watching:
         :returns: whether all are.
         """
         for some in _portions(self.users()):
-            if await self._watch([user for user in some if user in self._users]):
+            users = [user for user in some if user in self._users]
+            if await self._watch(users, late=True):
                 return False
+            for user in users:
+                self._knowledge.rewritten(user, self.watchers(user))
         return True
 
     def forget(self, user: JID) -> None:

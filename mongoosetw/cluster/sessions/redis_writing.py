@@ -1,8 +1,10 @@
 """Writes down in Redis what happens to the sessions of this node."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -13,22 +15,27 @@ from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.storage.redis import RedisUnavailable
 from mongoosetw.xmpp.jid import JID
 
+MEMORY: Final = 60.0
+"""Seconds for which ended sessions stay written down: until a lost link is noticed, and more."""
+
 
 class Change:
     """What has happened to a user's sessions within one turn.
 
     :ivar there: those that are new or have changed.
     :ivar gone: the sids of those that are over, and whether another node's has replaced them.
+    :ivar ended: the records of those of them that this process had.
     :ivar new: those that have become available.
     :ivar seen: how many frames of each node had arrived when the first of them did.
     :ivar told: the nodes that were told at once, because they were known to want it.
     """
 
-    __slots__ = ("gone", "new", "seen", "there", "told")
+    __slots__ = ("ended", "gone", "new", "seen", "there", "told")
 
     def __init__(self) -> None:
         self.there: dict[SessionLike, None] = {}
         self.gone: dict[int, bool] = {}
+        self.ended: dict[int, bytes] = {}
         self.new: list[SessionLike] = []
         self.seen: Mapping[str, int] = {}
         self.told: set[Peer] | None = None
@@ -62,6 +69,9 @@ class Writing:
         self._clock = clock
         self._tell = written
         self._changes: dict[JID, Change] = {}
+        self._recent: deque[tuple[float, int]] = deque()
+        self._begun = self._ended = 0
+        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
         self.untold: dict[SessionLike, Change] = {}
 
     def _change(self, user: JID) -> Change:
@@ -86,6 +96,20 @@ class Writing:
             self.untold[session] = change
         return change
 
+    def ended(self, session: SessionLike, *, replaced: bool) -> Change:
+        """A session of this process is over."""
+        change = self.gone(session.bare, session.sid, replaced=replaced)
+        change.ended[session.sid] = opened(session)
+        self._recent.append((self._clock.seconds(), session.sid))
+        return change
+
+    def heard(self) -> list[int]:
+        """The sids of those that have ended so long ago that all have heard of it."""
+        old, found = self._clock.seconds() - MEMORY, []
+        while self._recent and self._recent[0][0] < old:
+            found.append(self._recent.popleft()[1])
+        return found
+
     def gone(self, user: JID, sid: int, *, replaced: bool = False) -> Change:
         """A session is over."""
         change = self._change(user)
@@ -107,8 +131,10 @@ class Writing:
         """Writes down what has happened, before anything is read that is asked for next."""
         changes, self._changes = self._changes, {}
         server = self._store.redis.server
+        self._begun += len(changes)
         for user, change in changes.items():
-            writing = self._store.write(user, list(change.there), list(change.gone))
+            gone = list(change.gone)
+            writing = self._store.write(user, list(change.there), gone, change.ended)
             writing.addCallbacks(
                 self._written, self._failed, (user, change, server), {}, (user, change)
             )
@@ -128,3 +154,17 @@ class Writing:
         self._tell(user, change, watchers, server)
         for session in change.new:
             self.untold.pop(session, None)
+        self._ended += 1
+        while self._waiting and self._waiting[0][0] <= self._ended:
+            waiter = self._waiting.popleft()[1]
+            if not waiter.called:  # the one who waited is gone
+                waiter.callback(None)
+
+    def done(self) -> "Deferred[None] | None":
+        """Fires when what has happened was told to all who want to know; None if it was."""
+        self.flush()
+        if self._ended == self._begun:
+            return None
+        waiter: Deferred[None] = Deferred()
+        self._waiting.append((self._begun, waiter))
+        return waiter

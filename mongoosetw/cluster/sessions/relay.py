@@ -12,11 +12,12 @@ from mongoosetw.cluster.sessions.moving import MovingSession, Recent
 from mongoosetw.cluster.sessions.pressure import Pressure
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
-from mongoosetw.delivery import gone, hide_presence, is_anybody_able, show_presence
+from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.cluster import MessageLeaves
 from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
@@ -41,6 +42,7 @@ class Relay:
         self._mesh = server.mesh
         self._number = server.mesh.local.number
         self._hops = 0
+        self._asker = ""
         self._shows: dict[tuple[str, Op, JID], list[str]] = {}
         self._flushed = True
         self._moved: Recent[int] = Recent(server.clock, MEMORY)
@@ -233,6 +235,7 @@ class Relay:
         if node:  # else it has only waited here
             got.hops += 1
         if isinstance(got, Words):
+            self._asker = node
             self._takes[got.op](got)
             return
         entry = got.stanza.log
@@ -379,11 +382,21 @@ class Relay:
         hops = self._hops
         if session.local:
             self._hops = 0  # it speaks for itself: nobody has passed this on
-        if op is Op.SHOW:
-            show_presence(session, to)
-        else:
+        if op is Op.HIDE:
             hide_presence(session, to)
+        elif session.local and not to.is_bare and self._asker and self._find(to) is None:
+            self._show_to_stranger(session, to, self._asker)
+        else:
+            show_presence(session, to)
         self._hops = hops
+
+    def _show_to_stranger(self, session: SessionLike, to: JID, node: str) -> None:
+        """Who is to be shown something is not known here yet; the node that asks knows it."""
+        host = self._server.hosts.get(to.domain)
+        if host is not None and session.presence is not None and may_see(session, (to,)):
+            there = RemoteSession(host, self, node, 0, to, None, frozenset(), secure=False)
+            addressed = Fanout(session.presence).to(to)
+            self._send_to(node, self._pack(Op.DELIVER, there, addressed))
 
     def _take_fence(self, got: Words) -> None:
         address, origin = got.words

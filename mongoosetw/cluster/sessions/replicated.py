@@ -105,6 +105,9 @@ class Replicated:
     def prepare(self, users: Iterable[JID]) -> None:
         """All are known always."""
 
+    def told(self) -> None:
+        """Everything is told at once."""
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
         return list(host.sessions)
