@@ -135,18 +135,20 @@ class Offline(Module[OfflineOptions]):
         session = event.session
         catching = self._catching.get(session) if self._catching else None
         stanza = event.stanza
+        foreign = stanza.log is not None and stanza.log.foreign
         if catching is None and "sm" not in session.flags:
-            if stanza.log is not None and stanza.log.foreign:
+            if foreign:
                 self.messages.settle(session.bare, (stanza.log,))  # it is written right now
             return None
-        if not self._can_wait(stanza) or (catching is None and self._is_sure(session, stanza)):
+        if not self._can_wait(stanza):
+            return None
+        if catching is None and not foreign and self._is_sure(session, stanza):
             return None
         if catching is not None and catching[0].full:
-            entry = self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
+            self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
         else:
-            entry = self.messages.hold(stanza, session.bare, session.sid)
-        if not entry.marked:
-            event.stanza = marked(stanza, session.bare)
+            self.messages.hold(stanza, session.bare, session.sid)
+        event.stanza = marked(stanza, session.bare)
         if catching is None:
             return None
         catching[0].hold(event.stanza)
@@ -165,13 +167,13 @@ class Offline(Module[OfflineOptions]):
             return
         entry = self.messages.hold(stanza, session.bare, session.sid)
         entry.holder = session.sid
-        if not entry.marked:
-            event.stanza = marked(stanza, session.bare)
+        event.stanza = marked(stanza, session.bare)
 
     def _is_sure(self, session: SessionLike, stanza: Stanza) -> bool:
         """Whether another session gets the same message, and gets it for certain.
 
-        RFC 6121 §8.5.2.1.1: all sessions of the highest priority do.
+        RFC 6121 §8.5.2.1.1: all sessions of the highest priority do. Another node's is good enough
+        for a sender who gets no acknowledgements; for one who does, what goes there is held.
         """
         assert stanza.to is not None
         others = self.host.sessions.of(session.bare)
@@ -180,7 +182,8 @@ class Offline(Module[OfflineOptions]):
         return any(
             other.priority == session.priority and other.available and "sm" not in other.flags
             for other in others
-            if other is not session and other.local and other not in self._catching
+            if other is not session
+            and (other not in self._catching if other.local else stanza.receipt is None)
         )
 
     @on(MessagesAcknowledged)

@@ -90,6 +90,5 @@ def _unacknowledged(item: Item) -> Unacknowledged:
     if not item.log:
         return item.data, None, item.at
     stanza = Stanza.parse(item.data)
-    entry = stanza.log = Entry(item.log, shown=item.shown)
-    entry.marked = item.marked
+    stanza.log = Entry(item.log, shown=item.shown)
     return item.data, stanza, item.at

@@ -307,4 +307,4 @@ def _items(ledger: SessionLedger) -> Iterator[Item]:
             yield Item(data, at)
         else:
             entry = stanza.log
-            yield Item(data, at, entry.id, entry.shown, entry.marked)
+            yield Item(data, at, entry.id, entry.shown)

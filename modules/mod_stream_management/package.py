@@ -21,7 +21,6 @@ _REFUSAL: Final = struct.Struct("!Bq")
 _SECURE: Final = 1
 _INACTIVE: Final = 2
 _SHOWN: Final = 1
-_MARKED: Final = 2
 _PACKAGE: Final = b"\0"
 _REFUSED: Final = 1
 _ENDED: Final = 2
@@ -52,14 +51,13 @@ class Item:
 
     :ivar at: when it was sent, in seconds since 1970.
     :ivar log: its id in the message log, 0 if it is not there.
-    :ivar shown: see :class:`mongoosetw.messagelog.Entry`; so ``marked``.
+    :ivar shown: see :class:`mongoosetw.messagelog.Entry`.
     """
 
     data: bytes
     at: float
     log: int = 0
     shown: bool = False
-    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class Package:
 
 
 def _packed(item: Item) -> bytes:
-    bits = _SHOWN * item.shown | _MARKED * item.marked
+    bits = _SHOWN * item.shown
     return _ITEM.pack(item.at, item.log, bits, len(item.data)) + item.data
 
 
@@ -158,7 +156,7 @@ def _items(payload: bytes, position: int) -> tuple[Item, ...]:
         data = payload[position : position + length]
         if len(data) != length:
             raise BadPackage("it ends too early")
-        found.append(Item(data, at, log, bits & _SHOWN > 0, bits & _MARKED > 0))
+        found.append(Item(data, at, log, bits & _SHOWN > 0))
         position += length
     return tuple(found)
 

@@ -20,7 +20,6 @@ class Entry:
 
     :ivar id: unique, sorts by time.
     :ivar shown: an archive shows the message, so it stays when it has been delivered.
-    :ivar marked: the recipient's copy carries the id (see :func:`marked`).
     :ivar sender, recipient: the bare JIDs whose numbers the row has.
     :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
     :ivar unit: all rows that are committed with it.
@@ -33,7 +32,6 @@ class Entry:
         "batch",
         "holder",
         "id",
-        "marked",
         "origin",
         "recipient",
         "row",
@@ -45,7 +43,6 @@ class Entry:
     def __init__(self, id: int, *, shown: bool = False) -> None:
         self.id = id
         self.shown = shown
-        self.marked = False
         self.sender: JID | None = None
         self.recipient: JID | None = None
         self.row: list[Any] | None = None

@@ -31,8 +31,14 @@ _INDEX: Final = f"""
     ) AS shown ORDER BY owner, id {{conflict}}"""
 _RECOVER: Final = """
     INSERT {ignore} INTO message_pending (owner, id, holder, expire)
-    SELECT recipient, id, holder, NULL FROM message_log
+    SELECT recipient, id, NULL, NULL FROM message_log
     WHERE id > :after AND (id & 255) = :node AND holder IS NOT NULL {conflict}"""
+_PART = text(
+    "UPDATE message_pending SET holder = NULL "
+    "WHERE id > :after AND (id & 255) = :node AND holder IS NOT NULL"
+)
+_DOUBT: Final = 60_000_000 << 8
+"""A minute, as a part of ids: within it links are known to be lost."""
 _SWEEP = text(
     "DELETE FROM message_log WHERE id > :after AND id <= :through AND (id & 255) = :node "
     "AND flags = 0 AND NOT EXISTS (SELECT 1 FROM message_pending AS p "
@@ -99,8 +105,14 @@ def index(connection: Connection, nodes: list[int]) -> None:
 
 
 def recover(connection: Connection, node: int, through: int) -> None:
-    """What a node had on its way to sessions when it ended waits for its recipients again."""
-    _execute(connection, _RECOVER, node=node, after=position(connection, node, SETTLED))
+    """What a node had on its way to sessions when it ended waits for its recipients again.
+
+    Whether it has left the node is not known, so it is nobody's: a session that has got it is on
+    a node that knows so.
+    """
+    after = position(connection, node, SETTLED)
+    connection.execute(_PART, {"node": node, "after": after - _DOUBT})
+    _execute(connection, _RECOVER, node=node, after=after)
     arrive(connection, node, SETTLED, through or 1)  # so that it is known that there is this node
     index(connection, [node])
 

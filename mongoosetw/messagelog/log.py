@@ -106,7 +106,7 @@ class MessageLog:
         self._may_wait.learn(await self.owners_waiting())
         self.held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
-        self._nodes.start()
+        self._nodes.start(await self.owners_waiting(self._ids.node))
 
     async def recover(self, node: int, through: int = 0) -> None:
         """What a node that has ended had on its way to sessions waits for the recipients again.
@@ -440,7 +440,8 @@ def _log_failure(failure: Failure) -> None:
 
 def marked(stanza: Stanza, user: JID) -> Stanza:
     """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
-    stanza.log.marked = True
+    if STANZA_ID in stanza.children and _id_of(stanza, user) in stanza.inner:
+        return stanza
     return with_id(stanza, user)
 
 
@@ -451,7 +452,11 @@ def with_id(stanza: Stanza, user: JID) -> Stanza:
     """
     if STANZA_ID in stanza.children:
         stanza = without_ids(stanza, str(user))
-    return stanza.with_child(STANZA_ID, b"%b%d'/>" % (_id_by(user), stanza.log.id))
+    return stanza.with_child(STANZA_ID, _id_of(stanza, user))
+
+
+def _id_of(stanza: Stanza, user: JID) -> bytes:
+    return b"%b%d'/>" % (_id_by(user), stanza.log.id)
 
 
 @lru_cache(10_000)

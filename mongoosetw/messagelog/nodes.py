@@ -79,8 +79,13 @@ class LogNodes:
             lambda node: Deferred.fromCoroutine(self._owners_of_all(node)),
         )
 
-    def start(self) -> None:
-        """The log is open."""
+    def start(self, owners: Iterable[int]) -> None:
+        """The log is open.
+
+        :param owners: for whom an earlier process of this node has left something: they may be
+            on other nodes.
+        """
+        self._note(owners)
         self._later(_ORPHANS, self._adopt_orphans)
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
@@ -165,6 +170,10 @@ class LogNodes:
         self._recent[owner] = now
         self._log.after_commit(lambda: self._tell(user))
 
+    def _note(self, owners: Iterable[int]) -> None:
+        """Something waits for owners whose sessions may become known any time."""
+        self._recent |= dict.fromkeys(owners, self._server.clock.seconds())
+
     def found(self, session: SessionLike) -> None:
         """A session of another node takes messages from now on; it may have missed some."""
         if self._recent.pop(self._log.number(session.bare), None) is not None:
@@ -232,7 +241,7 @@ class LogNodes:
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         owners = self._log.held.lost(node.number)
-        self._recent |= dict.fromkeys(owners, self._server.clock.seconds())
+        self._note(owners)
         if owners:
             self._log.after_commit(lambda: self._tell_all(owners))
         self._lost[node.number] = node
@@ -266,6 +275,7 @@ class LogNodes:
         except DatabaseUnavailable:
             self._later(_GRACE, self._take_over)
             return
+        self._note(owners)
         for owner in owners:
             self.may_wait.add(owner)
         self._mesh.broadcast(CHANNEL, bytes((_RECOVERED, number)))

@@ -210,6 +210,17 @@ class LostNodeTests(MessagesTestCase):
         self.run_for(40)
         self.assertEqual(bodies(self.juliet("c")), ["hello"])
 
+    def test_restarted_for_somebody_who_is_there(self) -> None:
+        """What a node has left that is back at once goes to a client that never left."""
+        juliet = self.juliet()
+        self.cut("a", "b")
+        self.say("hello")
+        self.restart("a")
+        self.assertEqual(bodies(juliet), [])
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])
+
     def test_taken_over_for_somebody_who_is_there(self) -> None:
         """What a lost node has left is delivered to a client that has been there all the time."""
         self.juliet("a", "phone")

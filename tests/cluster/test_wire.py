@@ -45,7 +45,6 @@ def stanzas(draw: Any) -> Stanza:
     )  # fmt: skip
     if draw(st.booleans()):
         entry = stanza.log = Entry(draw(st.integers(0, 2**63 - 1)), shown=draw(st.booleans()))
-        entry.marked = draw(st.booleans())
         entry.holder = draw(st.integers(0, 2**63 - 1))
         entry.origin = draw(st.none() | st.integers(0, 255))
     return stanza
@@ -78,8 +77,8 @@ class WireTests(SynchronousTestCase):
         if sent is not None:
             writer = 7 if sent.origin is None else sent.origin
             self.assertEqual(
-                (arrived.id, arrived.shown, arrived.marked, arrived.holder, arrived.origin),
-                (sent.id, sent.shown, sent.marked, sent.holder, writer),
+                (arrived.id, arrived.shown, arrived.holder, arrived.origin),
+                (sent.id, sent.shown, sent.holder, writer),
             )
 
     @given(st.lists(text, min_size=1, max_size=5), st.integers(0, 2**63 - 1))

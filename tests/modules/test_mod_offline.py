@@ -232,9 +232,23 @@ class OrderTests(OfflineTestCase):
 
 
 class PaceTests(OfflineTestCase):
-    """Senders that are faster than the disk."""
+    """Messages for devices that acknowledge; senders that are faster than the disk."""
 
     modules = {**OfflineTestCase.modules, "mod_stream_management": {}}
+
+    def test_same_id_for_all_devices(self) -> None:
+        """What may come again carries its id on every device, so that it is known there."""
+        devices = [self.juliet("b"), self.juliet("c")]
+        for device in devices:
+            device.enable_sm()
+        self.say("1")
+        ids = []
+        for device in devices:
+            message = next(s for s in device.received if s.kind == "message")
+            element = message.child(ns.STANZA_ID, "stanza-id")
+            ids.append(None if element is None else element["id"])
+        self.assertIsNotNone(ids[0])
+        self.assertEqual(ids[0], ids[1])
 
     def test_sender_waits_for_the_disk(self) -> None:
         """While too much waits for the disk, a sender's next message does, too; none is lost."""

@@ -42,7 +42,6 @@ _LOGGED: Final = 8
 _SHARED: Final = 16
 # Bits of its place in the log.
 _SHOWN: Final = 1
-_MARKED: Final = 2
 
 
 class BadEnvelope(ValueError):
@@ -188,7 +187,7 @@ def _unpack_stanza(payload: bytes) -> Envelope:
 
 
 def _packed_log(entry: Entry, node: int) -> bytes:
-    bits = (_SHOWN if entry.shown else 0) | (_MARKED if entry.marked else 0)
+    bits = _SHOWN if entry.shown else 0
     origin = node if entry.origin is None else entry.origin
     return _LOG.pack(entry.id, entry.holder, bits, origin)
 
@@ -196,7 +195,6 @@ def _packed_log(entry: Entry, node: int) -> bytes:
 def _unpacked_log(payload: bytes, start: int) -> Entry:
     identifier, holder, bits, origin = _LOG.unpack_from(payload, start)
     entry = Entry(identifier, shown=bits & _SHOWN > 0)
-    entry.marked = bits & _MARKED > 0
     entry.origin = origin
     entry.holder = holder
     return entry

@@ -22,7 +22,6 @@ _items = st.builds(
     at=st.floats(0, 2e9),
     log=_counts,
     shown=st.booleans(),
-    marked=st.booleans(),
 )
 _packages = st.builds(
     Package,
