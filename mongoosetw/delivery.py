@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.remote import Elsewhere
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.presence import PresenceRecipients
@@ -125,7 +125,7 @@ def show_presence(session: SessionLike, to: JID) -> None:
 
     :param to: a client, or a contact.
     """
-    if isinstance(session, RemoteSession):
+    if isinstance(session, Elsewhere):
         session.show(to)
     elif session.presence is not None and may_see(session, (to,)):
         addressed = Fanout(session.presence).to(to)
@@ -138,7 +138,7 @@ def show_presence(session: SessionLike, to: JID) -> None:
 
 def hide_presence(session: SessionLike, to: JID) -> None:
     """Tells somebody who has seen a session that it is not available any more."""
-    if isinstance(session, RemoteSession):
+    if isinstance(session, Elsewhere):
         session.hide(to)  # there it is sent behind all that the session has shown
     else:
         session.host.route(gone(session.jid, to))

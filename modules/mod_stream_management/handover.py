@@ -22,7 +22,7 @@ from mongoosetw.c2s.session import Session
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.cluster.sessions.cluster import Cluster
-from mongoosetw.cluster.sessions.moving import MovingSession
+from mongoosetw.cluster.sessions.moving import PATIENCE, MovingSession
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.cluster import SessionMoved, SessionPacks, SessionUnpacks
 from mongoosetw.hooks.routing import MessagesWait
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # types only
 
 _PATIENCE: Final = 15.0
 """Seconds in which a node has to answer."""
+_ATTEMPTS: Final = 2
 _LANES: Final = 20
 """Sessions that are sent to other nodes at the same time."""
 _REMEMBERED: Final = 10_000
@@ -118,13 +119,26 @@ class HandOver:
 
     async def _fetch(self, node: str, user: JID, attributes: dict[str, str]) -> None:
         question = package.pack_question(user, attributes["previd"], attributes["h"])
-        name = f"sm-claim {self._host.domain}"
         try:
-            got = await self._cluster.calls.call(node, name, question, _PATIENCE)
-            await self._arrivals.install(package.answer(got), node)
+            got = await self._ask(node, question)
+            await self._arrivals.install(got, node)
         except (CallFailed, BadPackage) as error:
             self._module.log.info("session_not_fetched node=%s reason=%s", node, error)
             raise Refused("item-not-found") from error
+
+    async def _ask(self, node: str, question: bytes) -> Package:
+        """Asks a node, once more if the answer is so old that the node believes it was not taken.
+
+        That may be if this node was frozen meanwhile.
+        """
+        clock, name = self._module.clock, f"sm-claim {self._host.domain}"
+        for _ in range(_ATTEMPTS):
+            began = clock.seconds()
+            answer = await self._cluster.calls.call(node, name, question, _PATIENCE)
+            got = package.answer(answer)
+            if clock.seconds() - began < PATIENCE:
+                return got
+        raise Refused("item-not-found")
 
     async def _adopted(self, node: Node, payload: bytes) -> bytes:
         """A node that is about to go sends a session whose client is not connected."""

@@ -16,7 +16,8 @@ from twisted.internet.task import deferLater
 
 from mongoosetw.c2s.binding import REPLACED
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.remote import Elsewhere, RemoteSession
+from mongoosetw.delivery import hide_presence, show_presence
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
@@ -64,7 +65,7 @@ class Recent(Generic[V]):
         return None if found is None else found[0]
 
 
-class MovingSession:
+class MovingSession(Elsewhere):
     """Stands in for a session of this node that moves; see :class:`SessionLike`.
 
     :ivar session: the session itself, which still counts as one of this node's.
@@ -196,6 +197,24 @@ class MovingSession:
                 session.flag(name, on)
 
         self.then(flag)
+
+    def show(self, to: JID) -> None:
+        """Has its presence shown where it goes on: what is said here now may come too late."""
+        self._speak(show_presence, to)
+
+    def hide(self, to: JID) -> None:
+        """Has it vanish from somebody, likewise."""
+        self._speak(hide_presence, to)
+
+    def _speak(self, speak: Callable[[SessionLike, JID], None], to: JID) -> None:
+        def use(session: SessionLike | None) -> None:
+            if session is not None:
+                speak(session, to)
+
+        if self.target:
+            self.then(use)
+        else:
+            speak(self.session, to)
 
     # -- the move
 

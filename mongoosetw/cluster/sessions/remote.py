@@ -12,7 +12,21 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 
-class RemoteSession:
+class Elsewhere:
+    """A session whose presence another node has to show."""
+
+    __slots__ = ()
+
+    def show(self, to: JID) -> None:
+        """Has its last presence shown; see :func:`mongoosetw.delivery.show_presence`."""
+        raise NotImplementedError
+
+    def hide(self, to: JID) -> None:
+        """Has it vanish from somebody; see :func:`mongoosetw.delivery.hide_presence`."""
+        raise NotImplementedError
+
+
+class RemoteSession(Elsewhere):
     """A session of another node; see :class:`mongoosetw.hooks.c2s.SessionLike`.
 
     Only the node that has it changes it: what is here follows, a moment later.
