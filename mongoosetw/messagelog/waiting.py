@@ -33,6 +33,7 @@ class MayWait:
         self._tell = tell
         self._read = read
         self._owners: set[int] = set()
+        self._told: set[int] = set()  # to all nodes that are linked
         self._new: list[int] = []
         self._unknown: set[str] = set()
         mesh.watch(self._up, self._down)
@@ -44,8 +45,9 @@ class MayWait:
 
     def add(self, owner: int) -> None:
         """A row is written for an owner."""
-        if owner not in self._owners:
+        if owner not in self._told:
             self._owners.add(owner)
+            self._told.add(owner)
             if not self._new:
                 self._flusher.add(self)
             self._new.append(owner)
@@ -64,6 +66,7 @@ class MayWait:
         return owner in self._owners or bool(self._unknown) or self._mesh.awaited
 
     def _up(self, node: Node) -> None:
+        self._told.clear()
         self._unknown.add(node.name)
         self._read(node).addCallbacks(self._got, self._failed, (node,))
 

@@ -278,6 +278,33 @@ class SplitTests(MessagesTestCase):
         self.assertEqual(bodies(self.juliet("c")), [])
 
 
+class MayWaitTests(MessagesTestCase):
+    """For whom messages may wait, every node knows without the database."""
+
+    def test_node_that_is_new(self) -> None:
+        """A node hears of everybody for whom a message waits since it is there."""
+        self.register("juliet@localhost")
+        self.say("one")
+        juliet = self.juliet("c")
+        self.assertEqual(bodies(juliet), ["one"])
+        juliet.ack()
+        juliet.lose()
+        self.run_for(3)
+        self.restart("b")
+        self.run_for(3)
+        self.say("two")
+        self.assertEqual(bodies(self.juliet("b")), ["two"])
+
+    def test_node_that_is_gone(self) -> None:
+        """What a node has written that nobody hears from any more is found in the database."""
+        self.register("juliet@localhost")
+        self.cut("a", "b")
+        self.run_for(15)
+        self.say("one")
+        self.kill("a")
+        self.assertEqual(bodies(self.juliet("b")), ["one"])
+
+
 class RaceTests(MessagesTestCase):
     """A client that comes while a message is being stored."""
 
