@@ -170,15 +170,30 @@ class Presence(Module[NoOptions]):
     @on(SessionPacks)
     def packs(self, event: SessionPacks) -> None:
         """Who got directed presence is told of the end by the node that has the session then."""
-        directed = self._directed.get(event.session.jid)
-        if directed:
-            event.state[self.name] = [str(address) for address in directed]
+        directed = self._directed.get(event.session.jid, ())
+        event.state[self.name] = {
+            "directed": [str(address) for address in directed],
+            "nodes": sorted(self._nodes()),
+        }
 
     @on(SessionUnpacks)
     def unpacks(self, event: SessionUnpacks) -> None:
-        """Remembers them."""
-        if self.name in event.state:
-            self._directed[event.session.jid] = set(map(JID.parse, event.state[self.name]))
+        """Remembers them, and shows the client whom its old node could not know of."""
+        session, state = event.session, event.state.get(self.name)
+        if state is None:
+            return
+        if state["directed"]:
+            self._directed[session.jid] = set(map(JID.parse, state["directed"]))
+        new = self._nodes() - set(state["nodes"])
+        if new and session.available:
+            hosts, own = self.host.server.hosts.values(), self.host.server.mesh.local.name
+            found = [s for h in hosts for s in h.sessions if getattr(s, "node", own) in new]
+            self._tell(session, partial(self._meet, session, _by_user(found)))
+
+    def _nodes(self) -> set[str]:
+        """The nodes whose sessions are known here."""
+        mesh = self.host.server.mesh
+        return {mesh.local.name, *mesh.peers}
 
     @on(SessionMoved)
     def moved(self, event: SessionMoved) -> None:

@@ -81,6 +81,16 @@ class ElsewhereTests(MovesTestCase):
             client.receives(f"<presence type='unavailable' from='{JULIET}'/>")
             client.nothing()
 
+    def test_away_from_a_netsplit(self) -> None:
+        """A client that leaves a node which was cut off sees those whom that did not know of."""
+        self.cut("a", "b")
+        self.run_for(15)
+        self.juliet.receives(f"<presence type='unavailable' from='{self.romeo.jid}'/>")
+        again = self.resume(self.juliet, "c")
+        self.run_for(1)
+        again.receives(f"<presence from='{self.romeo.jid}'><priority>5</priority></presence>")
+        again.nothing()
+
     def test_directed_presence(self) -> None:
         """Who was sent presence alone is told of the end, once."""
         nurse = self.connect("nurse@localhost/house", "b")
