@@ -17,7 +17,7 @@ from mongoosetw.testing.client import Client
 from mongoosetw.testing.nodes import MemoryCluster
 from mongoosetw.xmpp.jid import JID
 
-BACKENDS: Final = {"replicated": ""}
+BACKENDS: Final = {"replicated": "", "redis": "sm_backend = 'redis'"}
 """What the configuration says in ``[general]``, by the name of the back end."""
 NODES: Final = (2, 5, 10, 20, 50)
 _CONFIGURATION: Final = (
@@ -32,11 +32,13 @@ class Growth:
 
     :ivar payloads: what was sent over all links for a login with its presence and its logout.
     :ivar bytes: how long it was.
+    :ivar commands: what Redis was asked to do for it.
     """
 
     nodes: int
     payloads: float
     bytes: float
+    commands: float
 
 
 def _pass_time(clock: Clock, steps: int, seconds: float) -> None:
@@ -54,6 +56,7 @@ def measure(nodes: int, logins: int, backend: str) -> Growth:
     places = list(cluster.nodes.values())
     network = cluster.network
     payloads, size = network.payloads.total(), network.bytes.total()
+    commands = cluster.redis.commands
     for n in range(logins):
         jid = JID.parse(f"user{n:08}@localhost/mobile-{n:08x}")
         client = Client(places[n % nodes].listener, lambda: _pass_time(clock, 4, 0.0), jid)
@@ -61,8 +64,9 @@ def measure(nodes: int, logins: int, backend: str) -> Growth:
         client.send("</stream:stream>")
     _pass_time(clock, 20, 0.1)
     payloads, size = network.payloads.total() - payloads, network.bytes.total() - size
+    commands = cluster.redis.commands - commands
     cluster.close()
-    return Growth(nodes, payloads / logins, size / logins)
+    return Growth(nodes, payloads / logins, size / logins, commands / logins)
 
 
 def table(figures: Sequence[Growth], memory: float) -> str:
@@ -80,6 +84,19 @@ def table(figures: Sequence[Growth], memory: float) -> str:
     return "\n".join(rows)
 
 
+def redis_table(figures: Sequence[Growth]) -> str:
+    """The figures with Redis, which keeps what all nodes would keep else."""
+    rows = [
+        "| nodes | payloads a login | bytes a login | commands of Redis a login |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for one in figures:
+        rows.append(
+            f"| {one.nodes} | {one.payloads:.1f} | {one.bytes:.0f} | {one.commands:.1f} |"
+        )
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -88,9 +105,11 @@ def main() -> None:
     parser.add_argument("--logins", type=int, default=200)
     parser.add_argument("--sessions", type=int, default=20_000)
     options = parser.parse_args()
-    memory = sessions.measure(options.sessions).memory
     figures = [measure(nodes, options.logins, options.backend) for nodes in options.nodes]
-    print(table(figures, memory))
+    if options.backend == "redis":
+        print(redis_table(figures))
+    else:
+        print(table(figures, sessions.measure(options.sessions).memory))
 
 
 if __name__ == "__main__":

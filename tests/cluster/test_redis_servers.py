@@ -1,7 +1,11 @@
 """Real servers with the back end ``redis``: what users notice, which is nothing."""
 
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp.jid import JID
-from tests.cluster import test_sessions_shared
+from tests.cluster import test_devices, test_messages, test_presence, test_sessions_shared
+
+REDIS = "sm_backend = 'redis'"
 
 
 class SharedTests(test_sessions_shared.SharedTests):
@@ -24,3 +28,97 @@ class SharedTests(test_sessions_shared.SharedTests):
         host.prepare([JID.parse("romeo@later.example")])
         self.settle()
         self.assertEqual([str(s.jid) for s in host.sessions], ["romeo@later.example/phone"])
+
+
+class PresenceTests(test_presence.PresenceTests):
+    """Who sees whom."""
+
+    general = REDIS
+
+
+class LossTests(test_presence.LossTests):
+    """Who sees whom after a loss."""
+
+    general = REDIS
+
+
+class SubscriptionTests(test_presence.SubscriptionTests):
+    """Who begins to see whom."""
+
+    general = REDIS
+
+
+class CarbonsTests(test_devices.CarbonsTests):
+    """Copies for the other devices of a user."""
+
+    general = REDIS
+
+
+class LostNodeTests(test_messages.LostNodeTests):
+    """What a lost node had on its way."""
+
+    general = REDIS
+
+
+class StrangerTests(ClusterTestCase):
+    """Clients that the node of another one has never been asked for."""
+
+    modules = {"mod_presence": {}, "mod_roster": {}}
+    general = REDIS
+
+    def setUp(self) -> None:
+        """Connects two."""
+        super().setUp()
+        self.romeo = self.connect("romeo@localhost/orchard", "a")
+        self.juliet = self.connect("juliet@localhost/balcony", "b")
+        for client in (self.romeo, self.juliet):
+            client.send("<presence/>")
+            client.receives("<presence/>")
+
+    def test_message_and_answer(self) -> None:
+        """Stanzas find their way, there and back."""
+        self.romeo.send("<message to='juliet@localhost' type='chat'><body>hello</body></message>")
+        self.juliet.receives("<message from='romeo@localhost/orchard'/>")
+        self.juliet.send("<iq to='romeo@localhost/orchard' type='get' id='1'><q xmlns='a:b'/></iq>")
+        self.romeo.receives("<iq from='juliet@localhost/balcony' type='get' id='1'/>")
+
+    def test_nobody_else_is_told(self) -> None:
+        """What happens to a session is told to no node that has not asked for the user."""
+        before = self.cluster.network.payloads["session"]
+        self.romeo.send("<presence><priority>3</priority></presence>")
+        self.romeo.send("</stream:stream>")
+        self.settle()
+        self.assertEqual(self.cluster.network.payloads["session"], before)
+
+    def test_shown(self) -> None:
+        """Presence that a node asks for arrives there, though the other does not know for whom."""
+        self.await_(self._locate("a", self.juliet.jid))
+        session = self.host("a").sessions.get(self.juliet.jid)
+        assert isinstance(session, RemoteSession)
+        self.assertIsNone(self.host("b").sessions.get(self.romeo.jid))
+        session.show(self.romeo.jid)
+        self.settle()
+        self.romeo.receives("<presence from='juliet@localhost/balcony'/>")
+
+    async def _locate(self, node: str, jid: JID) -> None:
+        located = self.host(node).prepare([jid.bare])
+        assert located is not None
+        await located
+
+    def test_redis_is_away(self) -> None:
+        """Nobody notices."""
+        self.cluster.redis.stop()
+        self.romeo.send("<message to='juliet@localhost' type='chat'><body>hello</body></message>")
+        self.juliet.receives("<message from='romeo@localhost/orchard'/>")
+        nurse = self.connect("nurse@localhost/hall", "a")
+        self.juliet.send("<message to='nurse@localhost/hall' type='chat'><body>ho</body></message>")
+        nurse.receives("<message from='juliet@localhost/balcony'/>")
+
+    def test_redis_freezes(self) -> None:
+        """A stanza for an unknown user waits until Redis counts as away, and arrives."""
+        self.cluster.redis.frozen = True
+        self.romeo.send("<message to='juliet@localhost' type='chat'><body>hello</body></message>")
+        self.run_for(1)
+        self.assertEqual(self.juliet.received, [])
+        self.run_for(2)
+        self.juliet.receives("<message from='romeo@localhost/orchard'/>")

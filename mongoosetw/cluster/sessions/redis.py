@@ -189,7 +189,11 @@ class RedisDirectory:
             if peer.watches == server and peer.node.name in watchers:
                 self._tell_one(peer, body, None, (), asked=True)
 
-    def take(self, entries: Iterable[Entry], began: float, *, late: bool) -> None:
+    def moment(self) -> int:
+        """Now, as the beginning of a reading."""
+        return self._others.moment()
+
+    def take(self, entries: Iterable[Entry], began: int, *, late: bool) -> None:
         """Sessions were found in Redis."""
         own, found = self._mesh.local, []
         for entry in entries:
@@ -224,7 +228,6 @@ class RedisDirectory:
         await DeferredList([Deferred.fromCoroutine(self._ask(n, users)) for n in nodes])
 
     async def _ask(self, node: str, users: Sequence[JID], *, late: bool = False) -> None:
-        began = self._clock.seconds()
         for start in range(0, len(users), AT_ONCE):
             question = "\n".join(map(str, users[start : start + AT_ONCE])).encode()
             try:
@@ -235,8 +238,7 @@ class RedisDirectory:
                 if node in self._peers:
                     self._tasks.later(AGAIN, self._ask_later, node, users[start:])
                 return
-            entries = [Entry(node, self._incarnation(node), each) for each in found]
-            taken = [self._others.take(entry, began, sure=True) for entry in entries]
+            taken = [self._others.answered(node, record) for record in found]
             if late:
                 tell_found(filter(None, taken), self._available)
 
@@ -244,10 +246,6 @@ class RedisDirectory:
         left = [user for user in users if user in self._watching]
         if node in self._peers and left:
             self._tasks.run(self._ask(node, left, late=True))
-
-    def _incarnation(self, node: str) -> int:
-        peer = self._peers.get(node)
-        return -1 if peer is None else peer.node.incarnation
 
     def _answer(self, node: Node, question: bytes) -> bytes:
         """Another node asks for the sessions of users."""
@@ -397,8 +395,6 @@ class RedisDirectory:
         lost = self._others.unregistered(
             e for e in entries if e.incarnation == node.incarnation and e.session.sid not in known
         )
-        for session in lost:
-            session.priority = 0  # who has seen it has not heard, maybe, that it is not available
         self._lost(lost, node, left=False)
 
     def _clean_later(self, node: Node) -> None:
@@ -461,7 +457,7 @@ class RedisDirectory:
 
     async def _read_all(self, peer: Peer) -> None:
         """A node is linked again, or could not be told of some changes."""
-        began, node = self._clock.seconds(), peer.node
+        began, node = self._others.moment(), peer.node
         try:
             entries = await self._store.of_node(node.name)
         except RedisUnavailable:

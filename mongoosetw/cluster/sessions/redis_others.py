@@ -1,5 +1,6 @@
 """The sessions of other nodes, as far as they are known, with Redis."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -48,20 +49,25 @@ class Others:
         self._hosts = hosts
         self._follows = follows
         self._freed = freed
-        self._told: dict[int, float] = {}
+        self._told: dict[int, int] = {}
+        self._lately: deque[tuple[float, int, int]] = deque()
+        self._moment = 0
         self._ending: dict[RemoteSession, IDelayedCall] = {}
         self.claims = Claims(relay.leaves)
         self.peers: dict[str, Peer] = {}
 
     # -- what is read
 
-    def take(
-        self, entry: Entry, began: float, *, sure: bool = False
-    ) -> RemoteSession | None:
-        """A session was found, in a reading that began at a time.
+    def moment(self) -> int:
+        """Now, as the beginning of a reading: what is told from now on is newer."""
+        return self._moment
 
-        :param sure: by asking its node, or where its node has written down all; else what is known
-            already is newer.
+    def take(
+        self, entry: Entry, began: int, *, sure: bool = False
+    ) -> RemoteSession | None:
+        """A session was found, in a reading that began at a moment.
+
+        :param sure: where its node has written down all; else what is known already is newer.
         :returns: the session if it has become available by that.
         """
         peer = self.peers.get(entry.node)
@@ -72,7 +78,15 @@ class Others:
             return self._apply(peer, entry.session)
         return None
 
-    def compare(self, peer: Peer, entries: Iterable[Entry], began: float) -> None:
+    def answered(self, node: str, record: Opened) -> RemoteSession | None:
+        """A node was asked, and has told a session: that is how it is.
+
+        :returns: the session if it has become available by that.
+        """
+        peer = self.peers.get(node)
+        return None if peer is None else self._apply(peer, record)
+
+    def compare(self, peer: Peer, entries: Iterable[Entry], began: int) -> None:
         """All sessions of a node were read: what is not among them is over."""
         there = {entry.session.sid: entry for entry in entries}
         for sid in [sid for sid in peer.sessions if sid not in there]:
@@ -82,9 +96,9 @@ class Others:
             if self._follows(user_of(entry.session)):
                 self.take(entry, began, sure=True)
 
-    def _was_told(self, sid: int, began: float) -> bool:
+    def _was_told(self, sid: int, began: int) -> bool:
         told = self._told.get(sid)
-        return told is not None and told >= began
+        return told is not None and told > began
 
     # -- what is told
 
@@ -97,10 +111,11 @@ class Others:
         """
         appeared: list[RemoteSession] = []
         strange: list[JID] = []
+        self._moment += 1
         now = self._clock.seconds()
         for record in told:
-            self._told.pop(record.sid, None)
-            self._told[record.sid] = now
+            self._told[record.sid] = self._moment
+            self._lately.append((now, record.sid, self._moment))
             if isinstance(record, Closed):
                 self._close(peer, record.sid, replaced=record.replaced)
             elif not self._follows(user := user_of(record)):
@@ -111,10 +126,10 @@ class Others:
         return appeared, strange
 
     def _forget_told(self, before: float) -> None:
-        while (oldest := next(iter(self._told), None)) is not None:
-            if self._told[oldest] >= before:
-                return
-            del self._told[oldest]
+        while self._lately and self._lately[0][0] < before:
+            _, sid, moment = self._lately.popleft()
+            if self._told.get(sid) == moment:
+                del self._told[sid]
 
     def _apply(self, peer: Peer, record: Opened) -> RemoteSession | None:
         """Follows what is known of a session; returns it if it has become available."""

@@ -33,8 +33,11 @@ class Knowledge(Protocol):
     def rewritten(self, user: JID, watchers: frozenset[str]) -> None:
         """The user's sessions of this node were written down in another Redis than before."""
 
-    def take(self, entries: Iterable[Entry], began: float, *, late: bool) -> None:
-        """Sessions were found in Redis, in a reading that began at a time.
+    def moment(self) -> int:
+        """Now, as the beginning of a reading."""
+
+    def take(self, entries: Iterable[Entry], began: int, *, late: bool) -> None:
+        """Sessions were found in Redis, in a reading that began at a moment.
 
         :param late: they could not be found before.
         """
@@ -172,7 +175,7 @@ class Watching:
         :param late: sessions may be found that should have been known before.
         :returns: those for which that has failed.
         """
-        began, missing = self._clock.seconds(), []
+        began, missing = self._knowledge.moment(), []
         own = self._knowledge.own
         calls = [(user, self._store.watch(user, own(user)).addErrback(_failed)) for user in users]
         for user, call in calls:
