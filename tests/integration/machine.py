@@ -33,7 +33,7 @@ workers = {workers}
 password.scram_iterations = 4096
 [[listen.c2s]]
 port = {port}
-ip_address = "127.0.0.1"
+ip_address = "{address}"
 allow_plain_without_tls = true
 [[listen.http]]
 port = {http_port}
@@ -59,6 +59,7 @@ class Machine:
     """One twistd, its configuration, log and control socket.
 
     :param prefix: put before the command line, such as ``ip netns exec NAME``.
+    :param address: that clients connect to.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Machine:
         cluster: str = "",
         extra: str = "",
         prefix: tuple[str, ...] = (),
+        address: str = "127.0.0.1",
     ) -> None:
         # A short path: a Unix socket's may have 107 bytes at most.
         self.folder = Path(tempfile.mkdtemp(prefix="mongoosetw-"))
@@ -77,7 +79,7 @@ class Machine:
         self.config = self.folder / "m.toml"
         self.values = {
             "name": name, "workers": workers, "cluster": cluster, "extra": extra,
-            "port": self.port, "http_port": self.http_port,
+            "address": address, "port": self.port, "http_port": self.http_port,
         }  # fmt: skip
         self.write()
         self._prefix = prefix
@@ -131,6 +133,11 @@ class Machine:
         :raises Failed: it was refused, or nobody answers.
         """
         return ask(self.folder / "data" / "mongoosectl.sock", command, args)
+
+    def words(self, *arguments: str) -> str:
+        """What mongoosectl prints."""
+        command = [str(BIN / "mongoosectl"), "--config", str(self.config), *arguments]
+        return subprocess.check_output(command, text=True, timeout=60)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """What ``status`` says of the workers, by name; nothing if nobody answers."""
@@ -189,6 +196,18 @@ class MachineTestCase(SynchronousTestCase):
             connection.close()
         port = url.rpartition(":")[2].partition("/")[0]
         return POSTGRESQL.format(port=port, database=self._database)
+
+    def by_socket(self, lines: str) -> str:
+        """The same database by its Unix socket: its TCP port is in no namespace but its own."""
+        import psycopg2
+
+        url = os.environ["MONGOOSETW_TEST_PG"].replace("postgresql+psycopg2", "postgresql")
+        connection = psycopg2.connect(url)
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW unix_socket_directories")
+            (folder,) = cursor.fetchone()
+        connection.close()
+        return lines.replace('host = "127.0.0.1"', f'host = "{folder}"')
 
     def until(self, condition: Callable[[], object], what: str) -> Any:
         """Waits for something to become true; what it was in the end."""

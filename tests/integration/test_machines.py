@@ -78,16 +78,7 @@ class MachinesTests(MachineTestCase):
 
     def database(self) -> str:
         """PostgreSQL by its Unix socket: its TCP port is in no namespace but its own."""
-        import psycopg2
-
-        lines = super().database()
-        url = os.environ["MONGOOSETW_TEST_PG"].replace("postgresql+psycopg2", "postgresql")
-        connection = psycopg2.connect(url)
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW unix_socket_directories")
-            (folder,) = cursor.fetchone()
-        connection.close()
-        return lines.replace('host = "127.0.0.1"', f'host = "{folder}"')
+        return self.by_socket(super().database())
 
     def node(self, name: str, end: int, workers: int = 1, **other: Any) -> Machine:
         """A machine at one end of the wire."""
