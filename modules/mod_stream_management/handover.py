@@ -245,10 +245,12 @@ class HandOver:
     async def take(self, ledger: SessionLedger) -> None:
         """Has the messages that a client has not acknowledged on their way to its session here."""
         log, session = self._host.server.message_log, ledger.session
-        ids = [stanza.log.id for _, stanza, _ in ledger if stanza is not None]
-        if log is not None and ids:
+        entries = [stanza.log for _, stanza, _ in ledger if stanza is not None]
+        for entry in entries:
+            entry.holder = 0  # nobody else holds it any more
+        if log is not None and entries:
             with suppress(BackendUnavailable):  # after a crash they would be sent again
-                await log.take(session.bare, ids, session.sid)
+                await log.take(session.bare, [entry.id for entry in entries], session.sid)
 
     def _remember(self, resume_id: str, node: str) -> None:
         if len(self._went) >= _REMEMBERED:

@@ -315,6 +315,7 @@ class MessageLog:
             self._nodes.keep(user, entry)
         else:
             self.held.keep(entry.id, holder)
+            self._nodes.waits(user, self.number(user))
 
     def on_its_way(self, identifier: int) -> bool:
         """Whether a session of this node may still acknowledge a message."""

@@ -310,6 +310,16 @@ class RaceTests(MessagesTestCase):
 
     latency = (0.2, 0.3)
 
+    def test_replaced_by_a_session_elsewhere(self) -> None:
+        """What the older session had not acknowledged goes to the newer one, when it is ready."""
+        juliet = self.juliet("a")
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        newer = self.connect("juliet@localhost/balcony", node="b")
+        newer.send("<presence/>")
+        self.run_for(3)
+        self.assertEqual(bodies(newer), ["hello"])
+
     def test_login_meanwhile(self) -> None:
         """Whatever the instant, the message is delivered, and once."""
         self.register("juliet@localhost")
