@@ -98,7 +98,7 @@ async def hidden_from(sessions: Iterable[SessionLike], contact: JID) -> frozense
     hidden = set()
     for session in sessions:
         if not session.local:
-            shown = await _remote_is_shown(session, contact)
+            shown = await is_shown(session.host, session.jid, contact)
         else:
             shown = bool(may_see(session, (contact,)))
         if not shown:
@@ -106,13 +106,13 @@ async def hidden_from(sessions: Iterable[SessionLike], contact: JID) -> frozense
     return frozenset(hidden)
 
 
-async def _remote_is_shown(session: SessionLike, contact: JID) -> bool:
-    """As :func:`may_see`; what that needs is not in memory here, maybe."""
-    hooks = session.host.hooks
+async def is_shown(host: "Host", jid: JID, contact: JID) -> bool:
+    """As :func:`may_see`, of a client on whatever node, or one that is gone."""
+    hooks = host.hooks
     if not hooks.handled(PrivacyCheck):
         return True
-    presence = Stanza.make("presence", from_=session.jid, to=contact)
-    check = PrivacyCheck(session.jid, presence, "out")
+    presence = Stanza.make("presence", from_=jid, to=contact)
+    check = PrivacyCheck(jid, presence, "out")
     try:
         await hooks.run(check)
     except HookFailed:

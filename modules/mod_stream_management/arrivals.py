@@ -55,6 +55,7 @@ class Arrivals:
         host, now = self._host, self._module.clock.seconds()
         host.server.session_ids.stay_above(got.sid)
         session = Session(None, host, got.jid)
+        session.continues = got.sid
         session.flags = got.flags
         session.secure = got.secure
         session.inactive = got.inactive
@@ -80,7 +81,7 @@ class Arrivals:
         assert cluster is not None
         written_to = isinstance(older, RemoteSession) and older.begun
         register(self._host, session)
-        cluster.relay.came(session, node)
+        cluster.relay.came(session)
         arrived = cluster.relay.fence(session.jid, node) if written_to else None
         if arrived is not None:  # what this node has sent there comes back first
             self._handover.hold(session, resume_id, arrived)

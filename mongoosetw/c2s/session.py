@@ -44,6 +44,7 @@ class Session:
     """What the server knows of one connected resource.
 
     :ivar sid: unique in the cluster; of two sessions the newer has the greater one.
+    :ivar continues: the sid that it had on another node; 0 if it has always been here.
     :ivar presence: the last available presence, None while there is none.
     :ivar priority: of that presence (RFC 6121 §4.7.2.3).
     :ivar flags: what other nodes have to know of the session, such as ``carbons``.
@@ -59,6 +60,7 @@ class Session:
         "_state",
         "address",
         "bare",
+        "continues",
         "flags",
         "host",
         "inactive",
@@ -81,6 +83,7 @@ class Session:
         self.stream = stream
         self.host = host
         self.sid = host.server.session_ids.next()
+        self.continues = 0
         self.flags = _NO_FLAGS
         self.jid = jid
         self.bare = jid.bare

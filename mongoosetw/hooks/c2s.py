@@ -23,6 +23,7 @@ class SessionLike(Protocol):
     """
 
     sid: int
+    continues: int
     local: bool
     jid: JID
     host: "Host"

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from mongoosetw.hooks.bus import Hook
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 
@@ -93,6 +94,19 @@ class SessionMoved(Hook):
     """
 
     session: SessionLike
+
+
+@dataclass(slots=True)
+class PresenceUncertain(Hook):
+    """A session of this node may have missed presence, or have got it too late.
+
+    That happens when sessions move between nodes while links are lost, or slow.
+
+    :ivar sender: whose presence that is, a full JID; None: of anybody at all.
+    """
+
+    session: SessionLike
+    sender: JID | None = None
 
 
 @dataclass(slots=True)

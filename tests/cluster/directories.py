@@ -20,6 +20,7 @@ class LocalSession:
 
     local = True
     secure = True
+    continues = 0
 
     def __init__(self, host: Any, jid: str) -> None:
         self.host = host

@@ -24,7 +24,7 @@ _PART = st.text("aZ0.-ü名\U0001f339 <", min_size=1, max_size=30)
 _FLAGS = st.frozensets(st.text("abc-:", min_size=1, max_size=8), max_size=3)
 _OPENED = st.builds(
     Opened, _SIDS, _PART, _PART, st.text("a@/ü,", min_size=1, max_size=9),
-    st.none() | st.integers(-128, 127), _FLAGS, st.booleans(),
+    st.none() | st.integers(-128, 127), _FLAGS, st.booleans(), st.just(0) | _SIDS,
 )  # fmt: skip
 
 

@@ -88,7 +88,40 @@ class ElsewhereTests(MovesTestCase):
         self.juliet.receives(f"<presence type='unavailable' from='{self.romeo.jid}'/>")
         again = self.resume(self.juliet, "c")
         self.run_for(1)
+        shown = [stanza for stanza in again.received if stanza.kind == "presence"]
+        for presence in shown:  # what may be lost is shown again
+            self.assertEqual(presence.inner, b"<priority>5</priority>")
+            self.assertEqual(presence.from_, self.romeo.jid)
+        self.assertIn(len(shown), (1, 2))
+
+    def test_into_a_netsplit(self) -> None:
+        """A client that comes to a node which is cut off sees those go who are elsewhere, as they
+        see it go; when all is well again they see one another."""
+        self.cut("a", "c")
+        self.run_for(15)
+        again = self.resume(self.juliet, "c")
+        self.run_for(3)
+        again.receives(f"<presence type='unavailable' from='{self.romeo.jid}'/>")
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+        self.heal()
+        self.run_for(5)
         again.receives(f"<presence from='{self.romeo.jid}'><priority>5</priority></presence>")
+        self.romeo.receives(f"<presence from='{JULIET}'><priority>5</priority></presence>")
+
+    def test_out_of_sight(self) -> None:
+        """A client that comes from a node which is cut off is shown as it was shown there last."""
+        self.cut("a", "b")
+        self.run_for(15)
+        self.juliet.send("<presence><status>alone</status></presence>")
+        self.forget(self.romeo)
+        self.resume(self.juliet, "c")
+        self.run_for(1)
+        self.romeo.receives(f"<presence from='{JULIET}'><status>alone</status></presence>")
+
+    def test_nothing_to_see(self) -> None:
+        """Where both nodes know the same, a client that has changed nodes is told nothing."""
+        again = self.resume(self.juliet, "c")
+        self.run_for(20)
         again.nothing()
 
     def test_directed_presence(self) -> None:

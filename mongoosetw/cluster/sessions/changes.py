@@ -21,8 +21,10 @@ _OPENED: Final = struct.Struct("!BQBbHH")
 _OPEN: Final = 1
 _CLOSE: Final = 2
 _REPLACED: Final = 3
+_SID: Final = struct.Struct("!Q")
 _SECURE: Final = 1
 _AVAILABLE: Final = 2
+_CONTINUES: Final = 4
 
 
 class Kind(IntEnum):
@@ -74,7 +76,10 @@ class Frame(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A session as it is now: a new one, or one that has changed."""
+    """A session as it is now: a new one, or one that has changed.
+
+    :ivar continues: the sid that it had on the node that it comes from, 0 if it has not moved.
+    """
 
     sid: int
     local: str
@@ -83,6 +88,7 @@ class Opened(NamedTuple):
     priority: int | None
     flags: frozenset[str]
     secure: bool
+    continues: int = 0
 
 
 class Closed(NamedTuple):
@@ -118,9 +124,13 @@ def opened(session: SessionLike) -> bytes:
     flags = ",".join(sorted(session.flags)).encode()
     available = session.available
     bits = _SECURE * session.secure | _AVAILABLE * available
+    before = b""
+    if session.continues:
+        bits |= _CONTINUES
+        before = _SID.pack(session.continues)
     priority = session.priority or 0 if available else 0
     head = _OPENED.pack(_OPEN, session.sid, bits, priority, len(flags), len(jid))
-    return b"".join((head, flags, jid))
+    return b"".join((head, flags, jid, before))
 
 
 def closed(sid: int, *, replaced: bool = False) -> bytes:
@@ -158,6 +168,9 @@ def _read_opened(body: bytes, position: int, found: list[Opened | Closed]) -> in
     if op != _OPEN or end > len(body):
         raise BadFrame(f"record {op} is none, or ends behind its frame")
     # The parts were prepared by the node that has the session: splitting is enough (RFC 7622 §3.1)
+    continues = 0
+    if bits & _CONTINUES:
+        (continues,) = _SID.unpack_from(body, end)
     address, _, resource = body[middle:end].decode().partition("/")
     local, _, domain = address.partition("@")
     if not (local and domain and resource):
@@ -166,10 +179,10 @@ def _read_opened(body: bytes, position: int, found: list[Opened | Closed]) -> in
         Opened(
             sid, local, domain, resource,
             priority if bits & _AVAILABLE else None, _flags(body[start:middle]),
-            bool(bits & _SECURE),
+            bool(bits & _SECURE), continues,
         )
     )  # fmt: skip
-    return end
+    return end + _SID.size * bool(continues)
 
 
 @lru_cache(4096)

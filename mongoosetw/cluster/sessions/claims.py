@@ -66,6 +66,10 @@ class Claims:
             return
         self._aside.setdefault(session.jid, []).append(session)
 
+    def has_older(self, jid: JID) -> bool:
+        """Whether sessions of an address were put aside."""
+        return jid in self._aside
+
     def end_soon(self, session: RemoteSession) -> bool:
         """A session has ended because there is a newer one, which is not known here yet.
 

@@ -38,6 +38,9 @@ class Directory(Protocol):
         :returns: None if it is.
         """
 
+    def has_older(self, jid: JID) -> bool:
+        """Whether an address has older sessions on other nodes, which have not ended yet."""
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes, for an operator.
 

@@ -27,12 +27,18 @@ class _Run:
     def portion(self) -> bytes:
         """The next sessions as they are now; those that are closed by now are left out."""
         some = self.sessions[self.position : self.position + PORTION]
-        return b"".join(opened(s) for s in some if s.host.sessions.get(s.jid) is s)
+        return b"".join(opened(s) for s in some if _is_there(s))
 
     @property
     def done(self) -> bool:
         """Whether all were told."""
         return self.position >= len(self.sessions)
+
+
+def _is_there(session: SessionLike) -> bool:
+    """Whether it has its address, or another one stands in for it while it moves."""
+    found = session.host.sessions.get(session.jid)
+    return found is not None and found.sid == session.sid
 
 
 class Feed:

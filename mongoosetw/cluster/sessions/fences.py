@@ -33,14 +33,16 @@ Handle = Callable[[bytes], None]
 class Gate:
     """What waits for one address.
 
+    :ivar jid: that address.
     :ivar node: where the fence has been sent first.
     :ivar closed: it waits still.
     :ivar opening: fire before what waits goes on.
     """
 
-    __slots__ = ("_size", "closed", "late", "node", "opening", "waiting")
+    __slots__ = ("_size", "closed", "jid", "late", "node", "opening", "waiting")
 
-    def __init__(self, node: str, late: IDelayedCall) -> None:
+    def __init__(self, jid: JID, node: str, late: IDelayedCall) -> None:
+        self.jid = jid
         self.node = node
         self.late = late
         self.closed = True
@@ -147,7 +149,7 @@ class Fences:
         if not self._send(node, pack_words(Op.FENCE, number, str(jid), self._own)):
             return None  # what was under way there is lost, or is handed over by others
         late = self._clock.callLater(PATIENCE, self.open, number)
-        gate = self._gates[number] = Gate(node, late)
+        gate = self._gates[number] = Gate(jid, node, late)
         return gate
 
     def open(self, number: int) -> None:
@@ -164,14 +166,21 @@ class Fences:
             self._handle(payload)
         gate.waiting.clear()
 
-    def lost(self, node: str) -> None:
-        """A node is gone, and what was under way to it."""
+    def lost(self, node: str) -> list[JID]:
+        """A node is gone, and what was under way to it.
+
+        :returns: addresses of sessions that have gone on elsewhere and may have missed something.
+        """
+        since = self._clock.seconds() - MEMORY
+        left = [jid for jid, entry in self._left.items() if entry[0] == node and entry[1] > since]
+        gates = [gate.jid for gate in self._gates.values() if gate.node == node]
         for jid in [jid for jid, entry in self._left.items() if entry[0] == node]:
             gate = self._left[jid][2]
             if gate is None or not gate.closed:
                 del self._left[jid]
         for number in [n for n, gate in self._gates.items() if gate.node == node]:
             self.open(number)
+        return list(dict.fromkeys((*left, *gates)))
 
     def stop(self) -> None:
         """Nobody waits any more."""

@@ -64,6 +64,11 @@ class Recent(Generic[V]):
         found = self._known.get(sid)
         return None if found is None else found[0]
 
+    def values(self) -> list[V]:
+        """All that is not too old."""
+        since = self._clock.seconds() - self._seconds
+        return [value for value, at in self._known.values() if at > since]
+
 
 class MovingSession(Elsewhere):
     """Stands in for a session of this node that moves; see :class:`SessionLike`.
@@ -97,6 +102,7 @@ class MovingSession(Elsewhere):
     )
     local = True
     connected = False
+    continues = 0
 
     def __init__(
         self,

@@ -118,6 +118,10 @@ class RedisDirectory:
         """Whether the sessions of an account are known here, or about to be."""
         return user in self._watching
 
+    def has_older(self, jid: JID) -> bool:
+        """Whether an address has older sessions on other nodes, which have not ended yet."""
+        return self._others.claims.has_older(jid)
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
         found = list(host.sessions.local())

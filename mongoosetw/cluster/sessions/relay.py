@@ -15,7 +15,7 @@ from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, p
 from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import SessionLike
-from mongoosetw.hooks.cluster import MessageLeaves
+from mongoosetw.hooks.cluster import MessageLeaves, PresenceUncertain
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
@@ -46,7 +46,7 @@ class Relay:
         self._shows: dict[tuple[str, Op, JID], list[str]] = {}
         self._flushed = True
         self._moved: Recent[int] = Recent(server.clock, MEMORY)
-        self._came: Recent[str] = Recent(server.clock, MEMORY)
+        self._came: Recent[JID] = Recent(server.clock, MEMORY)
         self._pressure = Pressure(server)
         own = server.mesh.local.name
         self._fences = Fences(server.clock, own, self._send_to, self._handle)
@@ -58,6 +58,7 @@ class Relay:
             Op.HIDE: self._take_shows,
             Op.FENCE: self._take_fence,
             Op.FENCED: self._take_fenced,
+            Op.MISSED: self._take_missed,
         }
 
     def start(self) -> None:
@@ -155,9 +156,17 @@ class Relay:
         finally:
             self._hops = before
 
-    def came(self, session: SessionLike, node: str) -> None:
-        """A session goes on here: the node that had it passes on what is for it, in order."""
-        self._came.put(session.sid, node)
+    def came(self, session: SessionLike) -> None:
+        """A session goes on here: the nodes that had it pass on what is for it."""
+        self._came.put(session.sid, session.jid)
+
+    def missed(self, session: SessionLike) -> None:
+        """A session has moved, and presence that was on its way to it may be lost."""
+        if session.local:
+            session.host.hooks.fire(PresenceUncertain(session))
+        elif isinstance(session, RemoteSession):
+            words = pack_words(Op.MISSED, session.sid, str(session.jid), hops=self._hops)
+            self._send_to(session.node, words)
 
     def fence(self, jid: JID, node: str) -> Deferred[None] | None:
         """Asks when all has arrived that a session's old node had for it.
@@ -243,8 +252,25 @@ class Relay:
             entry.origin = None  # it has come back, or has only waited here
         if got.op is Op.ANSWER:
             self._take_answer(got)
-        elif got.stanza.kind != "presence" or not self._is_stale(got, node):
+        elif got.stanza.kind == "presence" and node and got.stanza.type in _AVAILABILITY:
+            self._take_presence(got, node)
+        else:
             self._take_stanza(got)
+
+    def _take_presence(self, got: Envelope, node: str) -> None:
+        """Presence may be older than what has arrived already: then it is asked for anew."""
+        stale, passed_on = self._is_stale(got, node), self._is_passed_on(got)
+        if not stale:
+            self._take_stanza(got)
+        sender, session = got.stanza.from_, self._find(got.target)
+        if sender is None or session is None or not session.local:
+            return
+        if passed_on or (stale and not got.stanza.type):
+            session.host.hooks.fire(PresenceUncertain(session, sender))
+
+    def _is_passed_on(self, got: Envelope) -> bool:
+        """Whether it has come by another node, for a session that was there a moment ago."""
+        return got.hops > 1 and self._came.get(got.sid) is not None
 
     def _is_stale(self, got: Envelope, node: str) -> bool:
         """Whether it is presence of a client that is available at another node by now, or for one.
@@ -256,10 +282,8 @@ class Relay:
         Or it is for somebody who is not available any more.
         """
         sender = got.stanza.from_
-        if not node or sender is None or got.stanza.type not in _AVAILABILITY:
+        if sender is None or self._is_passed_on(got):
             return False
-        if got.hops > 1 and self._came.get(got.sid) == node:
-            return False  # passed on, and judged before
         session = self._find(got.target)
         if isinstance(session, RemoteSession) and self._moved.get(got.sid) is None:
             return True
@@ -412,9 +436,19 @@ class Relay:
         else:
             self._send_to(origin, pack_words(Op.FENCED, got.number, address))
 
+    def _take_missed(self, got: Words) -> None:
+        session = self._own(got)
+        if session is not None and got.hops <= MOST_HOPS:
+            self._hops = got.hops
+            self.missed(session)
+            self._hops = 0
+
     def _take_fenced(self, got: Words) -> None:
         self._fences.open(got.number)
 
     def _down(self, node: Node) -> None:
-        self._fences.lost(node.name)
+        for jid in dict.fromkeys((*self._fences.lost(node.name), *self._came.values())):
+            session = self._find(jid)
+            if session is not None:
+                self.missed(session)
         self._pressure.release(node.name)

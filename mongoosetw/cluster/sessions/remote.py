@@ -51,6 +51,7 @@ class RemoteSession(Elsewhere):
         "sid",
     )
     local: bool = False
+    continues: int = 0
     presence: Stanza | None = None
     address: str = ""
     inactive: bool = False

@@ -73,7 +73,7 @@ class Replicated:
         self._claims = Claims(relay.leaves)
         self._available: dict[SessionLike, None] = {}  # in the order of time
         self._pacing: IDelayedCall | None = None
-        self._ending: dict[RemoteSession, IDelayedCall] = {}
+        self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
 
@@ -99,7 +99,7 @@ class Replicated:
                 del known[session.sid]
                 self._claims.withdraw(session)
         for session in [s for s in self._ending if s.host is host]:
-            self._ending.pop(session).cancel()
+            self._ending.pop(session)[0].cancel()
             self._claims.withdraw(session)
 
     def prepare(self, users: Iterable[JID]) -> None:
@@ -107,6 +107,10 @@ class Replicated:
 
     def told(self) -> None:
         """Everything is told at once."""
+
+    def has_older(self, jid: JID) -> bool:
+        """Whether an address has older sessions on other nodes, which have not ended yet."""
+        return self._claims.has_older(jid)
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
@@ -145,7 +149,7 @@ class Replicated:
         if self._pacing is not None:
             self._pacing.cancel()
             self._pacing = None
-        for late in self._ending.values():
+        for late, _ in self._ending.values():
             late.cancel()
         self._ending.clear()
 
@@ -156,6 +160,8 @@ class Replicated:
         self._claims.overrule(session.jid, older)
         self._relay.arrives(session)
         self.changed(session)
+        if session.continues and not self._is_seen(older, session.continues):
+            tell_found([session], self._available)
 
     def changed(self, session: SessionLike) -> None:
         """Its presence, priority or flags changed."""
@@ -239,9 +245,10 @@ class Replicated:
         if peer is None:
             return
         for session in [s for s in self._ending if s.node == node.name]:
-            self._ending[session].cancel()
+            self._ending[session][0].cancel()
             self._end(session)
         registered = [s for s in peer.copy.sessions.values() if is_registered(s)]
+        moved = [s for s in map(_successor, peer.copy.sessions.values()) if s is not None]
         followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
         left = self._mesh.left(node.name)
         if registered:
@@ -249,6 +256,7 @@ class Replicated:
             self._note("sessions lost", node.name, text)
             logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
         tell_lost(registered, node.name, left=left)
+        tell_found(moved, self._available)  # the last that they have said there may be lost
         for follower in followers:
             self._follow(follower)
 
@@ -345,11 +353,7 @@ class Replicated:
         if isinstance(record, Closed):
             if known is not None:
                 del peer.copy.sessions[record.sid]
-                if record.replaced and self._claims.end_soon(known):
-                    late = self._clock.callLater(PATIENCE, self._end, known)
-                    self._ending[known] = late
-                else:
-                    self._follow(self._claims.withdraw(known))
+                self._close(known, replaced=record.replaced)
             return None
         if known is None:
             return self._open(peer, record)
@@ -361,10 +365,23 @@ class Replicated:
             welcome(known)
         return known if known.available and not available else None
 
+    def _close(self, session: RemoteSession, *, replaced: bool) -> None:
+        priority = session.priority
+        if replaced and self._claims.end_soon(session):
+            late = self._clock.callLater(PATIENCE, self._end, session)
+            self._ending[session] = late, priority
+        else:
+            self._follow(self._claims.withdraw(session))
+
     def _end(self, session: RemoteSession) -> None:
-        """The newer session that a node has told of has not become known."""
-        del self._ending[session]
-        self._follow(self._claims.withdraw(session))
+        """The newer session that a node has told of has not become known: nobody speaks for it."""
+        _, priority = self._ending.pop(session)
+        registered = is_registered(session)
+        follower = self._claims.withdraw(session)
+        if registered:
+            session.priority = priority
+            tell_lost([session], session.node, left=False)
+        self._follow(follower)
 
     def _open(self, peer: Peer, record: Opened) -> SessionLike | None:
         host = self._hosts.get(record.domain)
@@ -381,10 +398,27 @@ class Replicated:
             record.secure,
         )
         peer.copy.sessions[record.sid] = session
+        older = host.sessions.get(session.jid)
+        goes_on = not record.continues or self._is_seen(older, record.continues)
         self._claims.make(session)
         close_surplus(host, session.bare)
         welcome(session)
+        if not goes_on:
+            self._introduce(peer, session)
         return session if session.available else None
+
+    def _is_seen(self, older: SessionLike | None, sid: int) -> bool:
+        """Whether clients of this node know a session as it was before it moved."""
+        if older is None or older.sid != sid:
+            return False
+        return older.available or older in self._ending
+
+    def _introduce(self, peer: Peer, session: RemoteSession) -> None:
+        """A session has moved whose old node is not linked, so that nobody here knows it."""
+        if is_registered(session):
+            self._relay.missed(session)
+            if peer.copy.complete:  # else it is found at the end of the portions
+                tell_found([session], self._available)
 
     def _appeared(self, peer: Peer, appeared: list[SessionLike]) -> None:
         """Finds out who has missed sessions that have become available."""
@@ -412,3 +446,9 @@ class Replicated:
     def _own(self, record: Opened | Closed) -> SessionLike | None:
         """The session of this node that a record names, if it is available."""
         return next((s for s in self._available if s.sid == record.sid), None)
+
+
+def _successor(session: RemoteSession) -> SessionLike | None:
+    """The session that has the address of another one, which was kept aside since then."""
+    found = session.host.sessions.get(session.jid)
+    return None if found is session else found

@@ -62,6 +62,7 @@ class Op(IntEnum):
     HIDE = 8
     FENCE = 9
     FENCED = 10
+    MISSED = 11
 
 
 _OPS: Final = tuple(Op)

@@ -1,14 +1,26 @@
 """Presence (RFC 6121 §4): initial, later, directed and unavailable presence, and probes."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from functools import partial
 
 from twisted.internet.defer import Deferred
 
+from modules.mod_presence.contacts import (
+    UseLists,
+    by_user,
+    concerning,
+    say_gone,
+    settled,
+    stop_after,
+    with_contacts,
+    with_lists,
+)
+from modules.mod_presence.views import Views
 from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome, started
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
 from mongoosetw.hooks.cluster import (
+    PresenceUncertain,
     SessionMoved,
     SessionPacks,
     SessionsFound,
@@ -28,7 +40,6 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 _DIRECTED_LIMIT = 10_000
-UseLists = Callable[[SubscriptionLists], Awaitable[None] | None]
 
 
 def priority_of(stanza: Stanza) -> int:
@@ -63,6 +74,7 @@ class Presence(Module[NoOptions]):
     def __init__(self, host: Host, options: NoOptions) -> None:
         super().__init__(host, options)
         self._directed: dict[JID, set[JID]] = {}
+        self._views = Views(self)
 
     @on(UserSendPresence, Order.DEFAULT)
     def sent(self, event: UserSendPresence) -> Awaitable[Outcome] | Outcome:
@@ -77,7 +89,7 @@ class Presence(Module[NoOptions]):
             return None
         step = self._leave if stanza.type == "unavailable" else self._appear
         pending = step(session, stanza)
-        return STOP if pending is None else _stop_after(pending)
+        return STOP if pending is None else stop_after(pending)
 
     def _note_directed(self, session: SessionLike, stanza: Stanza) -> None:
         """§4.6: who got directed presence is told of the end."""
@@ -106,9 +118,9 @@ class Presence(Module[NoOptions]):
                 return None
             self._look_around(session, lists.to_them)
             pending = self.host.hooks.fire(UserAvailable(session, stanza))
-            return _settled(pending) if isinstance(pending, Deferred) else None
+            return settled(pending) if isinstance(pending, Deferred) else None
 
-        return _with_contacts(self.host, session.bare, tell)
+        return with_contacts(self.host, session.bare, tell)
 
     def _broadcast(self, session: SessionLike, stanza: Stanza, contacts: Collection[JID]) -> None:
         """§4.2.2, §4.4.2: to every subscriber, and to the user's own resources."""
@@ -155,50 +167,45 @@ class Presence(Module[NoOptions]):
             status = stanza.child_text(ns.CLIENT, "status") or ""
             self.host.hooks.fire(UnsetPresence(session, status))
 
-        return _with_contacts(self.host, session.bare, tell)
+        return with_contacts(self.host, session.bare, tell)
 
     @on(SessionClosed, Order.EARLY)
     def closed(self, event: SessionClosed) -> None:
         """§4.5.2: the server speaks for a client that can no longer."""
         session = event.session
+        if self.host.sessions.get(session.jid) in (None, session):
+            self._views.forget(session)
         if session.presence is not None or session.jid in self._directed:
             gone = Stanza.make("presence", from_=session.jid, type="unavailable")
             pending = self._leave(session, gone)
             if pending is not None:
-                self.host.in_background(_settled(pending))
+                self.host.in_background(settled(pending))
 
     @on(SessionPacks)
     def packs(self, event: SessionPacks) -> None:
         """Who got directed presence is told of the end by the node that has the session then."""
-        directed = self._directed.get(event.session.jid, ())
-        event.state[self.name] = {
-            "directed": [str(address) for address in directed],
-            "nodes": sorted(self._nodes()),
-        }
+        session = event.session
+        directed = [str(address) for address in self._directed.get(session.jid, ())]
+        event.state[self.name] = {"directed": directed, "seen": self._views.pack(session)}
 
     @on(SessionUnpacks)
     def unpacks(self, event: SessionUnpacks) -> None:
-        """Remembers them, and shows the client whom its old node could not know of."""
-        session, state = event.session, event.state.get(self.name)
-        if state is None:
-            return
-        if state["directed"]:
-            self._directed[session.jid] = set(map(JID.parse, state["directed"]))
-        new = self._nodes() - set(state["nodes"])
-        if new and session.available:
-            hosts, own = self.host.server.hosts.values(), self.host.server.mesh.local.name
-            found = [s for h in hosts for s in h.sessions if getattr(s, "node", own) in new]
-            self._tell(session, partial(self._meet, session, _by_user(found)))
-
-    def _nodes(self) -> set[str]:
-        """The nodes whose sessions are known here."""
-        mesh = self.host.server.mesh
-        return {mesh.local.name, *mesh.peers}
+        """Remembers them; and who was seen there is compared with who is to be seen here."""
+        state = event.state.get(self.name, {})
+        if state.get("directed"):
+            self._directed[event.session.jid] = set(map(JID.parse, state["directed"]))
+        self._views.unpack(event.session, state.get("seen", {}))
 
     @on(SessionMoved)
     def moved(self, event: SessionMoved) -> None:
         """Says nothing, for the client is there still."""
         self._directed.pop(event.session.jid, None)
+        self._views.forget(event.session)
+
+    @on(PresenceUncertain)
+    def uncertain(self, event: PresenceUncertain) -> None:
+        """Whoever may have missed something is shown how it is."""
+        self._views.doubt(event.session, event.sender)
 
     @on(FilterLocalPacket, Order.DEFAULT)
     def probed(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:
@@ -209,8 +216,8 @@ class Presence(Module[NoOptions]):
         if stanza.to is None or stanza.from_ is None:
             return STOP
         user, asker = stanza.to.bare, stanza.from_
-        pending = _with_lists(self.host, user, lambda lists: self._answer_probe(lists, user, asker))
-        return STOP if pending is None else _stop_after(pending)
+        pending = with_lists(self.host, user, lambda lists: self._answer_probe(lists, user, asker))
+        return STOP if pending is None else stop_after(pending)
 
     def _answer_probe(
         self, lists: SubscriptionLists, user: JID, asker: JID
@@ -235,35 +242,35 @@ class Presence(Module[NoOptions]):
     @on(SessionsFound)
     def found(self, event: SessionsFound) -> None:
         """Those who have missed each other, be it by a netsplit, see each other now."""
-        found = _by_user(event.found)
+        found = by_user(event.found)
         for session in event.missed:
             self._tell(session, partial(self._meet, session, found))
 
     def _meet(
         self, session: SessionLike, found: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
     ) -> None:
-        for other in _concerning(session, found, lists):
+        for other in concerning(session, found, lists):
             show_presence(other, session.jid)
 
     @on(SessionsLost)
     def lost(self, event: SessionsLost) -> None:
         """§4.5.2: nobody speaks for the clients of a lost node: each node tells its own clients."""
-        lost = _by_user(event.lost)
+        lost = by_user(event.lost)
         for host in self.host.server.hosts.values() if lost else ():
             for session in host.sessions.local():
                 if session.available:
                     self._tell(session, partial(self._miss, session, lost))
 
     def _tell(self, session: SessionLike, use: UseLists) -> None:
-        pending = _with_lists(session.host, session.bare, use)
+        pending = with_lists(session.host, session.bare, use)
         if pending is not None:
-            session.host.in_background(_settled(pending))
+            session.host.in_background(settled(pending))
 
     def _miss(
         self, session: SessionLike, lost: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
     ) -> Awaitable[None] | None:
-        concerning = _concerning(session, lost, lists)
-        return started(_say_gone(concerning, session)) if concerning else None
+        gone = [other.jid for other in concerning(session, lost, lists)]
+        return started(say_gone(gone, session)) if gone else None
 
     # -- privacy (XEP-0016 §2.10, §2.11; XEP-0191 §3.3, §3.4)
 
@@ -278,7 +285,7 @@ class Presence(Module[NoOptions]):
                 for contact in lists.to_them:
                     self._lose_or_find(event, contact)
 
-        return _with_contacts(self.host, session.bare, tell)
+        return with_contacts(self.host, session.bare, tell)
 
     def _hide_or_show(self, event: PrivacyChanged, subscribers: Collection[JID]) -> None:
         """§2.11: past the rules, which hold already."""
@@ -312,82 +319,9 @@ class Presence(Module[NoOptions]):
                 show_presence(other, session.jid)
 
 
-def _with_lists(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
-    """Calls ``use`` with the user's subscriptions, at once unless they must be loaded."""
-    lists = SubscriptionLists(user)
-    pending = host.hooks.fire(lists)
-    if not isinstance(pending, Deferred):
-        return use(lists)
-
-    async def use_later() -> None:
-        await pending
-        further = use(lists)
-        if further is not None:
-            await further
-
-    return use_later()
-
-
-def _with_contacts(host: Host, user: JID, use: UseLists) -> Awaitable[None] | None:
-    """As :func:`_with_lists`, when the contacts' sessions are known, and the user's to them."""
-
-    def look(lists: SubscriptionLists) -> Awaitable[None] | None:
-        pending = [host.prepare((*lists.from_them, *lists.to_them)), host.told()]
-        waiting = [each for each in pending if each is not None]
-        return use_later(waiting, lists) if waiting else use(lists)
-
-    async def use_later(waiting: list[Deferred[None]], lists: SubscriptionLists) -> None:
-        for each in waiting:
-            await each
-        further = use(lists)
-        if further is not None:
-            await further
-
-    return _with_lists(host, user, look)
-
-
-def _by_user(sessions: Iterable[SessionLike]) -> dict[JID, list[SessionLike]]:
-    """The available ones."""
-    found: dict[JID, list[SessionLike]] = {}
-    for session in sessions:
-        if session.available:
-            found.setdefault(session.bare, []).append(session)
-    return found
-
-
-def _concerning(
-    session: SessionLike, others: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
-) -> list[SessionLike]:
-    """Those of others' sessions whose presence a session is shown."""
-    if not session.available:
-        return []
-    users = others.keys() & lists.to_them | others.keys() & {session.bare}
-    return [other for user in users for other in others[user] if other.jid != session.jid]
-
-
-async def _say_gone(lost: list[SessionLike], session: SessionLike) -> None:
-    pending = session.host.prepare({other.bare for other in lost})
-    if pending is not None:
-        await pending  # they may be back on a node that has not been asked for them
-    hidden = await hidden_from(lost, session.bare)
-    for other in lost:
-        back = other.host.sessions.get(other.jid)
-        if other not in hidden and (back is None or not back.available):
-            session.deliver(gone(other.jid, session.jid))
-
-
 def _change(event: PrivacyChanged, contact: JID) -> str:
     before = event.before.allows_presence(contact, "in")
     after = event.after.allows_presence(contact, "in")
     if before == after:
         return ""
     return "found" if after else "lost"
-
-
-async def _settled(pending: Awaitable[object]) -> None:
-    await pending
-
-
-async def _stop_after(pending: Awaitable[None]) -> Outcome:
-    await pending
-    return STOP
