@@ -187,13 +187,19 @@ class Roster(Module[RosterOptions]):
         await self._change(iq.user, contact, rule)
 
     async def _remove(self, user: JID, contact: JID) -> None:
+        hidden = await hidden_from(self.host.sessions.available(user), contact)
+        seen: list[SessionLike] = []
+
         def rule(contacts: Contacts, old: Item | None) -> None:
             if old is None or not old.listed:
                 raise StanzaError("item-not-found")  # §2.5.3
+            seen[:] = [s for s in self.host.sessions.available(user) if s not in hidden]
 
         item = await self._change(user, contact, rule)
         assert item is not None
         self._cancel(user, item)
+        if item.state.from_:
+            self._hide(seen, contact)  # §3.2.2
 
     def _cancel(self, user: JID, item: Item) -> None:
         """§2.5.2: removing a contact ends the subscriptions."""

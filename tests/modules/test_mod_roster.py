@@ -187,6 +187,19 @@ class SubscriptionTests(RosterTestCase):
         self.assertIn("subscription='to'", self.subscription(self.juliet))
         self.assertIn("unavailable", [s.type for s in self.romeo.received])
 
+    def test_contact_removed(self) -> None:
+        """Who removes a contact from the roster is seen to leave by it, once (§2.5.2, §3.2.2)."""
+        self.befriend()
+        phone = self.connect("romeo@localhost/phone")
+        phone.send("<presence><priority>-1</priority></presence>")
+        self.juliet.take()
+        self.romeo.request(SET.format("<item jid='juliet@localhost' subscription='remove'/>"))
+        kinds = {stanza.type for stanza in self.juliet.received}
+        gone = [str(s.from_) for s in self.juliet.received if s.type == "unavailable"]
+        self.assertEqual(kinds, {"unsubscribe", "unsubscribed", "unavailable"})
+        self.assertEqual(gone, ["romeo@localhost/a", "romeo@localhost/phone"])
+        self.assertIn("unavailable", [s.type for s in self.romeo.received])
+
     def test_pre_approval(self) -> None:
         """A subscription approved beforehand is granted at once (§3.4)."""
         self.juliet.send("<presence to='romeo@localhost' type='subscribed'/>")
