@@ -71,6 +71,7 @@ class CatchUp:
     async def run(self) -> None:
         """Delivers all that waits. What arrives after it has returned is not held back."""
         after = 0
+        await self._log.without_doubt()
         while True:
             after, more = await self._next_page(after)
             if not more:

@@ -384,6 +384,10 @@ class MessageLog:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
         return self.number(user) not in self._may_wait
 
+    async def without_doubt(self) -> None:
+        """Waits until what lost nodes had on their way to sessions is found by reading."""
+        await self._nodes.without_doubt()
+
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""
         owner = self.number(user)

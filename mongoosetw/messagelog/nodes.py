@@ -49,8 +49,10 @@ _PATIENCE: Final = 10.0
 _STASH: Final = 20_000
 _RECENT: Final = 3600.0
 """Seconds: messages that began to wait before that were found by whoever has come since."""
-_GRACE: Final = 3.0
+_GRACE: Final = 1.0
 """Seconds that a lost node has to come back before its messages are taken over."""
+_DOUBT: Final = 5.0
+"""Seconds after a loss, after which nobody waits for that any more."""
 _ORPHANS: Final = 30.0
 """Seconds after the start, until which all nodes are linked that will be."""
 
@@ -69,6 +71,8 @@ class LogNodes:
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: dict[int, Node] = {}
+        self._doubtful: set[int] = set()  # of the lost, those whose messages come first
+        self._waiting: list[Deferred[None]] = []
         self._calls: set[IDelayedCall] = set()
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
@@ -225,6 +229,25 @@ class LogNodes:
                 if self._log.number(user) in owners:
                     host.hooks.fire(MessagesWait(user, False))
 
+    async def without_doubt(self) -> None:
+        """Waits until all that lost nodes had on their way has its rows.
+
+        A session that comes from there would get what is newer before it. If the node lives,
+        and only the link is lost, that may take for ever: then there is an end to it.
+        """
+        while self._doubtful:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+
+    def _believe(self, number: int) -> None:
+        """A node's messages are not waited for any more."""
+        self._doubtful.discard(number)
+        if not self._doubtful:
+            ready, self._waiting = self._waiting, []
+            for waiting in ready:
+                waiting.callback(None)
+
     # -- nodes that come and go
 
     def _send(self, number: int, payload: bytes) -> bool:
@@ -235,6 +258,7 @@ class LogNodes:
 
     def _up(self, node: Node) -> None:
         self._lost.pop(node.number, None)
+        self._believe(node.number)
         if node.number in self._settled:
             self.flush()
 
@@ -246,6 +270,9 @@ class LogNodes:
             self._log.after_commit(lambda: self._tell_all(owners))
         self._lost[node.number] = node
         self._later(_GRACE, self._take_over)
+        if not self._mesh.left(node.name):  # who leaves has nothing on its way
+            self._doubtful.add(node.number)
+            self._later(_DOUBT, lambda: self._believe(node.number))
 
     def _is_first(self) -> bool:
         """Whether this is the node that takes over from others: of the living, the first."""
@@ -286,6 +313,7 @@ class LogNodes:
     def _recovered(self, number: int) -> None:
         """A lost node's messages have their rows: what has arrived is removed from them."""
         self._lost.pop(number, None)
+        self._believe(number)
         self._log.remove(self._settled.pop(number, []))
 
     def _received(self, node: Node, payload: bytes) -> None:

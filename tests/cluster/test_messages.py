@@ -180,6 +180,18 @@ class LostNodeTests(MessagesTestCase):
         self.run_for(1)
         self.assertEqual(bodies(self.juliet("c")), ["hello"])
 
+    def test_node_of_both(self) -> None:
+        """What a lost node had on its way comes before what is said elsewhere since then."""
+        self.juliet("a")
+        self.say("one")
+        self.kill("a")
+        self.settle()
+        juliet = self.juliet("c")
+        self.romeo = self.connect("romeo@localhost/phone", node="b")
+        self.say("two")
+        self.run_for(10)
+        self.assertEqual(bodies(juliet), ["one", "two"])
+
     def test_senders_node_and_acknowledged(self) -> None:
         """What has arrived meanwhile is not delivered again."""
         juliet = self.juliet()
@@ -246,6 +258,15 @@ class SplitTests(MessagesTestCase):
         self.assertEqual(bodies(juliet), [])
         self.heal()
         self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])
+
+    def test_login_while_split(self) -> None:
+        """Who comes waits for a node that lives, and cannot be reached, for a moment only."""
+        self.cut("b", "c")
+        self.run_for(12)
+        juliet = self.juliet("c")
+        self.say("hello")
+        self.run_for(5)
         self.assertEqual(bodies(juliet), ["hello"])
 
     def test_lost_on_the_way(self) -> None:

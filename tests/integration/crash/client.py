@@ -22,7 +22,20 @@ class Book:
     sent: int = 0
     acknowledged: set[int] = field(default_factory=set)
     received: list[int] = field(default_factory=list)
-    ids: dict[int, set[str]] = field(default_factory=dict)
+    ids: dict[int, list[str]] = field(default_factory=dict)
+    sendings: Counter[int] = field(default_factory=Counter)
+
+    def indistinct(self) -> list[str]:
+        """Messages that arrived again so that a client cannot tell.
+
+        One that was sent once has one stanza-id, however often it arrives; each time that it
+        is sent it may get a further one (then its origin-id says that it is the same).
+        """
+        return [
+            f"{number}, sent {self.sendings[number]} times, arrived with {ids}"
+            for number, ids in self.ids.items()
+            if len(set(ids) - {""}) + ids.count("") > self.sendings[number]
+        ]
 
 
 class ChatClient:
@@ -168,6 +181,7 @@ class ChatClient:
     # -- messages
 
     def _message(self, number: int) -> str:
+        self.outgoing.sendings[number] += 1
         origin = f"<origin-id xmlns='{ns.STANZA_ID}' id='{self.user}-{number}'/>"
         return (
             f"<message to='{self.peer}@localhost' type='chat' id='{self.user}-{number}'>"
@@ -229,8 +243,8 @@ class ChatClient:
         number = int(stanza.body or "0")
         self.incoming.received.append(number)
         found = stanza.child(ns.STANZA_ID, "stanza-id")
-        if found is not None:
-            self.incoming.ids.setdefault(number, set()).add(found["id"])
+        identifier = "" if found is None else found["id"]
+        self.incoming.ids.setdefault(number, []).append(identifier)
 
     @property
     def done(self) -> bool:

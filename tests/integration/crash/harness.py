@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mongoosetw.testing.postgres import PostgreSQL
 from tests.integration.crash.client import Book, ChatClient
@@ -25,6 +26,7 @@ CONFIG = """
 hosts = ["localhost"]
 data_dir = "data"
 loglevel = "warning"
+workers = {workers}
 [auth]
 methods = ["dummy"]
 dummy.base_time = 0
@@ -51,13 +53,20 @@ ARCHIVE = "[modules.mod_mam]\n[modules.mod_mam.pm]\n"
 
 
 class Node:
-    """A server process in a folder of its own."""
+    """A server process in a folder of its own.
 
-    def __init__(self, database: str = "", archive: str = ARCHIVE) -> None:
+    :cvar program: what is run with the arguments of twistd.
+    """
+
+    program: ClassVar[tuple[str, ...]] = (str(BIN / "twistd"),)
+
+    def __init__(self, database: str = "", archive: str = ARCHIVE, workers: int = 1) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="crash-"))
         self.port = free_port()
+        self.workers = workers
         self._config = self.folder / "mongoosetw.toml"
-        self._config.write_text(CONFIG.format(port=self.port, database=database, archive=archive))
+        values = {"port": self.port, "database": database, "archive": archive}
+        self._config.write_text(CONFIG.format(workers=workers, **values))
         self._log = (self.folder / "log").open("w")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +76,7 @@ class Node:
         :raises RuntimeError: it does not.
         """
         self.process = subprocess.Popen(
-            [BIN / "twistd", "-n", "--pidfile=", "mongoose", "--config", self._config],
+            [*self.program, "-n", "--pidfile=", "mongoose", "--config", self._config],
             cwd=self.folder,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -247,7 +256,7 @@ def _faults(client: ChatClient, book: Book) -> list[str]:
     if first != sorted(first):
         at = next(i for i in range(1, len(first)) if first[i] < first[i - 1])
         faults.append(f"{name}: {first[at]} arrived after {first[at - 1]}")
-    return faults
+    return faults + [f"{name}: {what}" for what in book.indistinct()]
 
 
 def crash_runs(server: Node, kills: int, seed: int, *, pairs: int = 8) -> Result:
@@ -256,7 +265,7 @@ def crash_runs(server: Node, kills: int, seed: int, *, pairs: int = 8) -> Result
     Connections are cut at random, too, so that sessions are resumed.
     """
     chance = random.Random(seed)
-    with _chat(server, pairs) as chat:
+    with chatting(server, pairs) as chat:
         for _ in range(kills):
             chat.run(lambda: all(c.ready for c in chat.clients), 60)
             chat.chat(chance.uniform(0.02, 0.8))
@@ -273,7 +282,7 @@ def database_runs(
 ) -> Result:
     """Kills the database again and again while clients chat."""
     chance = random.Random(seed)
-    with _chat(server, pairs) as chat:
+    with chatting(server, pairs) as chat:
         for _ in range(kills):
             chat.run(lambda: all(c.ready for c in chat.clients), 60)
             chat.chat(chance.uniform(0.02, 0.8))
@@ -284,7 +293,8 @@ def database_runs(
 
 
 @contextmanager
-def _chat(server: Node, pairs: int) -> Iterator[Chat]:
+def chatting(server: Node, pairs: int) -> Iterator[Chat]:
+    """Pairs of clients of a server, whose connections are closed in the end."""
     chat = Chat(lambda: server.port, pairs)
     try:
         yield chat

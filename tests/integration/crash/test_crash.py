@@ -22,6 +22,7 @@ from tests.integration.crash.harness import (
     node,
     seed_of,
 )
+from tests.integration.crash.workers import Workers, worker_runs
 
 KILLS = int(os.environ.get("CRASH_KILLS", "3"))
 
@@ -53,6 +54,37 @@ class WithoutArchiveTests(CrashTests):
 
 class PostgreSQLTests(CrashTests):
     """The same on PostgreSQL."""
+
+    def database(self) -> str:
+        """A new database."""
+        return new_postgresql(self).configuration
+
+
+class WorkersTests(SynchronousTestCase):
+    """One of two workers is killed, again and again."""
+
+    workers: ClassVar[int] = 2
+
+    def database(self) -> str:
+        """Lines of the configuration that name the database."""
+        return ""
+
+    def test_nothing_acknowledged_is_lost(self) -> None:
+        """Every message arrives, in order, whichever worker was killed, and whenever."""
+        seed = seed_of()
+        server = Workers(self.database(), workers=self.workers)
+        self.addCleanup(server.remove)
+        server.start()
+        result = worker_runs(server, KILLS, seed)
+        print(f"\nseed {seed}, {KILLS} kills of one of {self.workers} workers: {result}")
+        self.assertEqual(result.faults, [], f"seed {seed}\n{server.output()}")
+        self.assertGreater(result.acknowledged, 0)
+
+
+class PostgreSQLWorkersTests(WorkersTests):
+    """One of three workers that share PostgreSQL."""
+
+    workers = 3
 
     def database(self) -> str:
         """A new database."""
