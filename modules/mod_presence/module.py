@@ -15,6 +15,7 @@ from modules.mod_presence.contacts import (
     with_contacts,
     with_lists,
 )
+from modules.mod_presence.rounds import Rounds
 from modules.mod_presence.views import Views
 from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome, started
@@ -75,6 +76,7 @@ class Presence(Module[NoOptions]):
         super().__init__(host, options)
         self._directed: dict[JID, set[JID]] = {}
         self._views = Views(self)
+        self._rounds = Rounds(self)
 
     @on(UserSendPresence, Order.DEFAULT)
     def sent(self, event: UserSendPresence) -> Awaitable[Outcome] | Outcome:
@@ -243,8 +245,9 @@ class Presence(Module[NoOptions]):
     def found(self, event: SessionsFound) -> None:
         """Those who have missed each other, be it by a netsplit, see each other now."""
         found = by_user(event.found)
-        for session in event.missed:
-            self._tell(session, partial(self._meet, session, found))
+        self._rounds.make(
+            event.missed, lambda session: self._tell(session, partial(self._meet, session, found))
+        )
 
     def _meet(
         self, session: SessionLike, found: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
@@ -257,11 +260,14 @@ class Presence(Module[NoOptions]):
         """§4.5.2: nobody speaks for the clients of a lost node: each node tells its own clients."""
         lost = by_user(event.lost)
         for host in self.host.server.hosts.values() if lost else ():
-            for session in host.sessions.local():
-                if session.available:
-                    self._tell(session, partial(self._miss, session, lost))
+            self._rounds.make(
+                host.sessions.local(),
+                lambda session: self._tell(session, partial(self._miss, session, lost)),
+            )
 
     def _tell(self, session: SessionLike, use: UseLists) -> None:
+        if not session.available:
+            return
         pending = with_lists(session.host, session.bare, use)
         if pending is not None:
             session.host.in_background(settled(pending))

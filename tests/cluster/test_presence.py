@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 
+from modules.mod_presence import rounds
 from mongoosetw.hooks.bus import Order
 from mongoosetw.hooks.roster import SubscriptionLists
 from mongoosetw.xmpp import ns
@@ -229,6 +230,19 @@ class LossTests(FriendsCase):
         self.assertEqual(self.seen(self.juliet), ["available romeo/orchard"])
         self.assertEqual(self.seen(self.romeo2), [])
         self.assertEqual(self.seen(self.stranger), [])
+
+    def test_many(self) -> None:
+        """All are told, with pauses after some of them, and of what happened first first."""
+        self.patch(rounds, "PORTION", 1)
+        romeos = [self.log_in(f"{ROMEO}/{number}", "a") for number in range(5)]
+        self.forget(self.romeo, *romeos)
+        self.cut("a", "b")
+        self.run_for(12)
+        self.heal()
+        self.run_for(12)
+        told = ["unavailable juliet/balcony", "available juliet/balcony"]
+        for client in (self.romeo, *romeos):
+            self.assertEqual(self.seen(client, JULIET), told)
 
     def test_hidden(self) -> None:
         """Whom a lost client has hidden from does not learn that it was there."""
