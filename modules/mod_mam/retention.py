@@ -76,13 +76,19 @@ _UNMARK = (
                     0,
                 ),
                 (messages.c.sender == bindparam("owner"), ~IN_SENDERS),
-                else_=~IN_RECIPIENTS,
+                (messages.c.recipient == bindparam("owner"), ~IN_RECIPIENTS),
+                else_=-1,
             )
         )
     )
 )
 _WAITS = exists().where(pending.c.owner == messages.c.recipient, pending.c.id == messages.c.id)
-_UNSHOWN = select(messages.c.id).where(messages.c.id.in_(_IDS), messages.c.flags == 0, ~_WAITS)
+_SHOWN = exists().where(
+    archive.c.owner.in_((messages.c.sender, messages.c.recipient)), archive.c.id == messages.c.id
+)
+_UNSHOWN = select(messages.c.id).where(
+    messages.c.id.in_(_IDS), messages.c.flags == 0, ~_WAITS, ~_SHOWN
+)
 _DELETE = delete(messages).where(messages.c.id.in_(_IDS))
 _OWNERS = (
     select(owners.c.owner, owners.c.jid)

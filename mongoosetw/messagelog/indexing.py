@@ -42,7 +42,10 @@ _DOUBT: Final = 60_000_000 << 8
 _SWEEP = text(
     "DELETE FROM message_log WHERE id > :after AND id <= :through AND (id & 255) = :node "
     "AND flags = 0 AND NOT EXISTS (SELECT 1 FROM message_pending AS p "
-    "WHERE p.owner = message_log.recipient AND p.id = message_log.id)"
+    "WHERE p.owner = message_log.recipient AND p.id = message_log.id) "
+    # Shown when the row was written already, so that the row does not say so
+    "AND NOT EXISTS (SELECT 1 FROM message_archive AS a "
+    "WHERE a.owner IN (message_log.sender, message_log.recipient) AND a.id = message_log.id)"
 )
 
 

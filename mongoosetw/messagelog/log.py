@@ -18,6 +18,7 @@ from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.nodes import LogNodes, Settled
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
+    IN_OTHERS,
     archive,
     messages,
     owners,
@@ -255,10 +256,10 @@ class MessageLog:
             entry = self.enter(stanza)
         entry.shown = True
         self._unindexed += 1
-        flag = 0 if entry.row is None else entry.flag_of(user)
-        if entry.row is not None and flag:
-            entry.row[_FLAGS] |= flag
-        else:
+        flag = entry.flag_of(user)
+        if entry.row is not None:
+            entry.row[_FLAGS] |= flag or IN_OTHERS
+        if entry.row is None or not flag:
             entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
         return entry
 

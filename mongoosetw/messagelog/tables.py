@@ -17,6 +17,9 @@ IN_SENDERS: Final = 1
 IN_RECIPIENTS: Final = 2
 """Flag of a message that its recipient's archive shows."""
 
+IN_OTHERS: Final = 4
+"""Flag of a message that an archive of somebody else shows."""
+
 SETTLED: Final = 1
 """Kind of position: all messages that the node logged up to it are delivered or pending."""
 INDEXED: Final = 2

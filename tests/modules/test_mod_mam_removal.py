@@ -1,9 +1,13 @@
 """mod_mam: what is taken out of archives, by their owners, by operators and by time."""
 
+from functools import partial
 from typing import Any
 
+from modules.mod_mam import query, retention
+from mongoosetw.messagelog import indexing
 from mongoosetw.testing.client import Client
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.stanza import Stanza
 from tests.modules.test_mod_mam import ArchiveTestCase, OnPostgreSQL, field, message_of
 
 
@@ -61,6 +65,29 @@ class RetractionTests(ArchiveTestCase):
         self.assertEqual(len(self.query(self.juliet, form).ids), 1)
         self.retract(self.romeo, "m1")
         self.assertEqual(self.query(self.juliet, form).ids, [])
+
+
+class LateTests(ArchiveTestCase):
+    """Messages that an archive shows only after they were written."""
+
+    def test_shown_late(self) -> None:
+        """A message stays as long as an archive shows it, whenever that was decided."""
+        log = self.await_(self.server.open_message_log())
+        juliet, romeo = self.juliet.jid.bare, self.romeo.jid.bare
+        stanza = Stanza.make("message", to=juliet, from_=romeo, inner="<body>late</body>")
+        log.pend(stanza, juliet)
+        self.clock.advance(1)
+        log.show(stanza, juliet, romeo)
+        log.settle(juliet, [stanza.log])
+        self.clock.advance(1)
+        ids, run = self.server.ids, self.server.db.run
+        run("sweep", lambda c: indexing.sweep(c, ids.node, 0, ids.last))
+        self.assertEqual(self.query(self.juliet).bodies, ["late"])
+        purge = partial(retention.purge, before=query.HIGHEST, text=False)
+        run("purge", lambda c: purge(c, log.number(romeo)))
+        self.assertEqual(self.query(self.juliet).bodies, ["late"])
+        run("purge", lambda c: purge(c, log.number(juliet)))
+        self.assertEqual(self.query(self.juliet).bodies, [])
 
 
 class RetentionTests(ArchiveTestCase):
