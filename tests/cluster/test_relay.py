@@ -1,5 +1,6 @@
 """Stanzas for the sessions of other nodes."""
 
+from mongoosetw.cluster.sessions import repeats
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.cluster import MessageLeaves
@@ -92,7 +93,7 @@ class RelayTests(ClusterTestCase):
         self.assertNotIn("starred", mine.flags)
 
     def test_no_way(self) -> None:
-        """While a link is full, a message comes back; a result or presence is dropped."""
+        """While a link is full, a message comes back; a result is dropped."""
         self.cut("a", "b")
         self.cluster.network.queue_size = 0
         for xml in (
@@ -106,6 +107,47 @@ class RelayTests(ClusterTestCase):
         self.romeo.send("<presence to='juliet@localhost/balcony'/>")
         self.romeo.send("<iq to='juliet@localhost/balcony' type='result' id='q'/>")
         self.romeo.nothing()
+
+    def test_later(self) -> None:
+        """While a link is full, presence waits, in order, and so does what is to be done there."""
+        session = self.remote(self.juliet, "a")
+        self.cluster.network.queue_size = 0
+        for number in range(3):
+            self.romeo.send(f"<presence to='{self.juliet.jid}' id='{number}'/>")
+        session.flag("starred")
+        self.run_for(1)
+        self.juliet.nothing()
+        self.cluster.network.queue_size = 1 << 24
+        self.romeo.send(f"<presence to='{self.juliet.jid}' type='unavailable' id='3'/>")
+        self.run_for(1)
+        self.assertEqual([stanza.id for stanza in self.juliet.received], ["0", "1", "2", "3"])
+        self.assertIn("starred", session.flags)
+        self.cluster.network.queue_size = 0
+        session.close("policy-violation")
+        self.run_for(1)
+        self.assertFalse(self.juliet.transport.closed)
+        self.cluster.network.queue_size = 1 << 24
+        self.run_for(2)
+        self.assertTrue(self.juliet.transport.closed)
+
+    def test_too_much_for_later(self) -> None:
+        """What waits for a full link has a bound, and goes with the link."""
+        self.patch(repeats, "MOST", 2)
+        self.cluster.network.queue_size = 0
+        for number in range(3):
+            self.romeo.send(f"<presence to='{self.juliet.jid}' id='{number}'/>")
+        self.cluster.network.queue_size = 1 << 24
+        self.run_for(1)
+        self.assertEqual([stanza.id for stanza in self.juliet.received], ["0", "1"])
+        self.juliet.events.clear()
+        self.cluster.network.queue_size = 0
+        self.romeo.send(f"<presence to='{self.juliet.jid}' id='4'/>")
+        self.cut("a", "b")
+        self.run_for(15)
+        self.cluster.network.queue_size = 1 << 24
+        self.heal()
+        self.run_for(15)
+        self.juliet.nothing()
 
     def test_paused(self) -> None:
         """Who sends more than a link carries is paused until it has been carried."""

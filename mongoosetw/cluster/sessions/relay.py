@@ -11,6 +11,7 @@ from mongoosetw.cluster.sessions.fences import MEMORY, Fences
 from mongoosetw.cluster.sessions.moving import MovingSession, Recent
 from mongoosetw.cluster.sessions.pressure import Pressure
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
 from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, HookFailed
@@ -48,6 +49,7 @@ class Relay:
         self._moved: Recent[int] = Recent(server.clock, MEMORY)
         self._came: Recent[JID] = Recent(server.clock, MEMORY)
         self._pressure = Pressure(server)
+        self._repeats = Repeats(server.mesh, server.clock, self._send_to)
         own = server.mesh.local.name
         self._fences = Fences(server.clock, own, self._send_to, self._handle)
         self._takes: dict[Op, Callable[[Words], None]] = {
@@ -81,8 +83,14 @@ class Relay:
                     self._server.router.bounce(stanza, error)
                     return
                 stanza = event.stanza
-        if not self._put(session, self._pack(Op.DELIVER, session, stanza, shared=shared)):
-            self._bounce(stanza)
+        payload = self._pack(Op.DELIVER, session, stanza, shared=shared)
+        if stanza.kind == "presence" and self._repeats.waits(session.node):
+            self._repeats.put(session.node, payload)
+        elif not self._put(session, payload):
+            if stanza.kind == "presence":
+                self._repeats.put(session.node, payload)
+            else:
+                self._bounce(stanza)
 
     def send(self, session: RemoteSession, stanza: Stanza) -> None:
         """Has a stanza written to the client, unless a module of its node holds it back."""
@@ -100,12 +108,12 @@ class Relay:
     def close(self, session: RemoteSession, condition: str | None, text: str | None) -> None:
         """Has the session ended."""
         words = str(session.jid), condition or "", text or ""
-        self._send_to(session.node, pack_words(Op.CLOSE, session.sid, *words))
+        self._repeats.send(session.node, pack_words(Op.CLOSE, session.sid, *words))
 
     def flag(self, session: RemoteSession, name: str, on: bool) -> None:
         """Has a flag set or cleared."""
         words = str(session.jid), name, "on" if on else ""
-        self._send_to(session.node, pack_words(Op.FLAG, session.sid, *words))
+        self._repeats.send(session.node, pack_words(Op.FLAG, session.sid, *words))
 
     def show(self, session: RemoteSession, to: JID) -> None:
         """Has the session's last presence shown to somebody who may see it."""
@@ -166,7 +174,7 @@ class Relay:
             session.host.hooks.fire(PresenceUncertain(session))
         elif isinstance(session, RemoteSession):
             words = pack_words(Op.MISSED, session.sid, str(session.jid), hops=self._hops)
-            self._send_to(session.node, words)
+            self._repeats.send(session.node, words)
 
     def fence(self, jid: JID, node: str) -> Deferred[None] | None:
         """Asks when all has arrived that a session's old node had for it.
@@ -185,6 +193,7 @@ class Relay:
         """The server stops: nobody waits any more."""
         self._fences.stop()
         self._pressure.stop()
+        self._repeats.stop()
 
     def _pack(
         self, op: Op, session: RemoteSession, stanza: Stanza, *, shared: bool = False
@@ -232,7 +241,7 @@ class Relay:
         """Sends the orders to show and to hide presence; before anything else is sent."""
         shows, self._shows = self._shows, {}
         for (node, op, to), jids in shows.items():
-            self._send_to(node, pack_words(op, 0, str(to), *jids, hops=self._hops))
+            self._repeats.send(node, pack_words(op, 0, str(to), *jids, hops=self._hops))
 
     # -- what comes in
 
@@ -452,3 +461,4 @@ class Relay:
             if session is not None:
                 self.missed(session)
         self._pressure.release(node.name)
+        self._repeats.lost(node.name)
