@@ -67,8 +67,13 @@ def concerning(
     return [other for user in users for other in others[user] if other.jid != session.jid]
 
 
-async def say_gone(lost: Iterable[JID], session: SessionLike) -> None:
-    """Tells a session that clients are not available any more, unless they are known to be."""
+async def say_gone(
+    lost: Iterable[JID], session: SessionLike, *, strangers: bool = False
+) -> None:
+    """Tells a session that clients are not available any more, unless they are known to be.
+
+    :param strangers: they had sent it directed presence, for which they need not be available.
+    """
     lost = [jid for jid in lost if session.host.server.host_for(jid.domain) is not None]
     pending = session.host.prepare({jid.bare for jid in lost})
     if pending is not None:
@@ -77,7 +82,7 @@ async def say_gone(lost: Iterable[JID], session: SessionLike) -> None:
         host = session.host.server.host_for(jid.domain)
         if host is not None and await is_shown(host, jid, session.bare):
             back = host.sessions.get(jid)
-            if back is None or not back.available:
+            if back is None or not (back.available or strangers):
                 session.deliver(gone(jid, session.jid))
 
 

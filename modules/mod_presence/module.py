@@ -16,10 +16,11 @@ from modules.mod_presence.contacts import (
     with_lists,
 )
 from modules.mod_presence.rounds import Rounds
+from modules.mod_presence.strangers import Strangers
 from modules.mod_presence.views import Views
 from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome, started
-from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserSendPresence
+from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceivePresence, UserSendPresence
 from mongoosetw.hooks.cluster import (
     PresenceUncertain,
     SessionMoved,
@@ -77,6 +78,7 @@ class Presence(Module[NoOptions]):
         self._directed: dict[JID, set[JID]] = {}
         self._views = Views(self)
         self._rounds = Rounds(self)
+        self.strangers = Strangers(host)
 
     @on(UserSendPresence, Order.DEFAULT)
     def sent(self, event: UserSendPresence) -> Awaitable[Outcome] | Outcome:
@@ -177,6 +179,7 @@ class Presence(Module[NoOptions]):
         session = event.session
         if self.host.sessions.get(session.jid) in (None, session):
             self._views.forget(session)
+            self.strangers.forget(session)
         if session.presence is not None or session.jid in self._directed:
             gone = Stanza.make("presence", from_=session.jid, type="unavailable")
             pending = self._leave(session, gone)
@@ -188,7 +191,11 @@ class Presence(Module[NoOptions]):
         """Who got directed presence is told of the end by the node that has the session then."""
         session = event.session
         directed = [str(address) for address in self._directed.get(session.jid, ())]
-        event.state[self.name] = {"directed": directed, "seen": self._views.pack(session)}
+        event.state[self.name] = {
+            "directed": directed,
+            "strangers": list(map(str, self.strangers.shown_to(session))),
+            "seen": self._views.pack(session),
+        }
 
     @on(SessionUnpacks)
     def unpacks(self, event: SessionUnpacks) -> None:
@@ -196,6 +203,7 @@ class Presence(Module[NoOptions]):
         state = event.state.get(self.name, {})
         if state.get("directed"):
             self._directed[event.session.jid] = set(map(JID.parse, state["directed"]))
+        self.strangers.unpack(event.session, map(JID.parse, state.get("strangers", ())))
         self._views.unpack(event.session, state.get("seen", {}))
 
     @on(SessionMoved)
@@ -203,11 +211,17 @@ class Presence(Module[NoOptions]):
         """Says nothing, for the client is there still."""
         self._directed.pop(event.session.jid, None)
         self._views.forget(event.session)
+        self.strangers.forget(event.session)
 
     @on(PresenceUncertain)
     def uncertain(self, event: PresenceUncertain) -> None:
         """Whoever may have missed something is shown how it is."""
         self._views.doubt(event.session, event.sender)
+
+    @on(UserReceivePresence, Order.LATE)
+    def received(self, event: UserReceivePresence) -> None:
+        """§4.6.3: remembers which strangers a client has been shown by other nodes."""
+        self.strangers.received(event.session, event.stanza)
 
     @on(FilterLocalPacket, Order.DEFAULT)
     def probed(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:
@@ -259,6 +273,11 @@ class Presence(Module[NoOptions]):
     def lost(self, event: SessionsLost) -> None:
         """§4.5.2: nobody speaks for the clients of a lost node: each node tells its own clients."""
         lost = by_user(event.lost)
+        jids = {other.jid for other in event.lost}
+        for host in self.host.server.hosts.values():
+            module = host.modules.get(self.name)
+            if isinstance(module, Presence):
+                module.strangers.lost(jids)
         for host in self.host.server.hosts.values() if lost else ():
             self._rounds.make(
                 host.sessions.local(),

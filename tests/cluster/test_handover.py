@@ -118,6 +118,22 @@ class ElsewhereTests(MovesTestCase):
         self.run_for(1)
         self.romeo.receives(f"<presence from='{JULIET}'><status>alone</status></presence>")
 
+    def test_strangers(self) -> None:
+        """Strangers who have shown themselves to a client are seen to leave where it is then."""
+        nurse = self.connect("nurse@localhost/house", "a")
+        nurse.send(f"<presence to='{JULIET}'/>")
+        self.run_for(0.1)
+        self.forget(self.juliet)
+        again = self.resume(self.juliet, "c")
+        self.run_for(1)
+        again.nothing()
+        self.romeo.send("</stream:stream>")
+        self.run_for(1)
+        self.forget(again)
+        self.kill("a")
+        self.run_for(1)
+        again.receives("<presence type='unavailable' from='nurse@localhost/house'/>")
+
     def test_nothing_to_see(self) -> None:
         """Where both nodes know the same, a client that has changed nodes is told nothing."""
         again = self.resume(self.juliet, "c")

@@ -255,6 +255,20 @@ class LossTests(FriendsCase):
         self.assertEqual(self.seen(self.romeo), [])
         self.assertEqual(self.seen(self.juliet2), ["unavailable juliet/balcony"])
 
+    def test_directed(self) -> None:
+        """§4.6: who got directed presence from a client of a lost node sees it go, even if that had
+        not said to all that it was there; not if it had taken it back."""
+        silent = self.connect("silent@localhost/phone", "b")
+        for client in (silent, self.juliet):
+            client.send(f"<presence to='{self.stranger.jid}'/>")
+        silent.send(f"<presence to='{self.juliet2.jid}'/>")
+        silent.send(f"<presence to='{self.juliet2.jid}' type='unavailable'/>")
+        self.forget(self.stranger, self.juliet2)
+        self.kill("b")
+        told = ["unavailable juliet/balcony", "unavailable silent/phone"]
+        self.assertEqual(sorted(self.seen(self.stranger)), told)
+        self.assertEqual(self.seen(self.juliet2), ["unavailable juliet/balcony"])
+
     def test_left(self) -> None:
         """Clients of a node that leaves say goodbye themselves, once."""
         self.leave("b")
