@@ -5,12 +5,14 @@ from typing import ClassVar
 from twisted.internet.defer import Deferred
 
 from modules.mod_presence import rounds
+from mongoosetw.cluster.sessions.feed import Feed
 from mongoosetw.hooks.bus import Order
 from mongoosetw.hooks.roster import SubscriptionLists
 from mongoosetw.xmpp import ns
 from tests.cluster.friends import FriendsCase
 
 ROMEO, JULIET = "romeo@localhost", "juliet@localhost"
+BIND = f"<iq type='set' id='b'><bind xmlns='{ns.BIND}'><resource>{{}}</resource></bind></iq>"
 
 
 class PresenceTests(FriendsCase):
@@ -243,6 +245,32 @@ class LossTests(FriendsCase):
         told = ["unavailable juliet/balcony", "available juliet/balcony"]
         for client in (self.romeo, *romeos):
             self.assertEqual(self.seen(client, JULIET), told)
+
+    def test_unknown_to_the_other(self) -> None:
+        """Clients of a node whose sessions another one does not know yet see those of that one go,
+        whom they have seen elsewhere before."""
+        self.cut("a", "b")
+        self.run_for(12)
+        self.patch(Feed, "pump", lambda feed: None)
+        self.heal()
+        self.run_for(5)
+        self.assertIn("b", self.servers["a"].mesh.peers)
+        again = self.log_in(f"{JULIET}/hall", "b")
+        self.forget(self.romeo)
+        again.send("</stream:stream>")
+        self.assertEqual(self.seen(self.romeo), ["unavailable juliet/hall"])
+
+    def test_about_to_be_replaced(self) -> None:
+        """A client whose address is wanted elsewhere is told of its contacts until then."""
+        self.freeze("b")
+        again = self.connect(f"{JULIET}/balcony", "c", bind=False)
+        again.send(BIND.format("balcony"))
+        self.settled()
+        self.romeo2.send("<presence type='unavailable'/>")
+        self.settled()
+        self.thaw("b")
+        self.settled()
+        self.assertEqual(self.seen(self.juliet, ROMEO), ["unavailable romeo/street"])
 
     def test_hidden(self) -> None:
         """Whom a lost client has hidden from does not learn that it was there."""

@@ -36,16 +36,19 @@ class Gate:
     :ivar jid: that address.
     :ivar node: where the fence has been sent first.
     :ivar closed: it waits still.
+    :ivar home: for a session of this node that will take the address. Presence does not wait for
+        it: that one will look around itself.
     :ivar opening: fire before what waits goes on.
     """
 
-    __slots__ = ("_size", "closed", "jid", "late", "node", "opening", "waiting")
+    __slots__ = ("_size", "closed", "home", "jid", "late", "node", "opening", "waiting")
 
     def __init__(self, jid: JID, node: str, late: IDelayedCall) -> None:
         self.jid = jid
         self.node = node
         self.late = late
         self.closed = True
+        self.home = False
         self.waiting: list[bytes] = []
         self.opening: list[Deferred[None]] = []
         self._size = 0
@@ -141,6 +144,8 @@ class Fences:
             self.begin(session)
         elif session.gate is None or not session.gate.closed:
             session.gate = self._erect(session.jid, session.node)
+            if session.gate is not None:
+                session.gate.home = True
         return session.gate
 
     def _erect(self, jid: JID, node: str) -> Gate | None:

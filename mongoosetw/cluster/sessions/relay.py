@@ -86,7 +86,7 @@ class Relay:
         payload = self._pack(Op.DELIVER, session, stanza, shared=shared)
         if stanza.kind == "presence" and self._repeats.waits(session.node):
             self._repeats.put(session.node, payload)
-        elif not self._put(session, payload):
+        elif not self._put(session, payload, presence=stanza.kind == "presence"):
             if stanza.kind == "presence":
                 self._repeats.put(session.node, payload)
             else:
@@ -201,15 +201,16 @@ class Relay:
         hops, number = self._hops, self._number
         return pack_stanza(op, hops, session.sid, session.jid, stanza, number, shared=shared)
 
-    def _put(self, session: RemoteSession, payload: bytes) -> bool:
+    def _put(self, session: RemoteSession, payload: bytes, *, presence: bool = False) -> bool:
         """Sends a payload to a session's node, in its place."""
         if not session.begun:
             self._fences.begin(session)
         gate = session.gate
         if gate is not None:
-            if gate.closed:
+            if gate.closed and not (presence and gate.home):
                 return gate.put(payload)
-            session.gate = None
+            if not gate.closed:
+                session.gate = None
         return self._send_to(session.node, payload)
 
     def _send_to(self, node: str, payload: bytes) -> bool:

@@ -312,7 +312,7 @@ class Replicated:
         elif frame.kind is Kind.DOMAIN:
             self._domain_told(peer, frame.body.decode(errors="replace"))
         else:
-            appeared = [s for record in records(frame.body) if (s := self._apply(peer, record))]
+            appeared = [s for record in records(frame.body) if (s := self._change(peer, record))]
             self._appeared(peer, appeared)
         if frame.kind in (Kind.PORTION, Kind.COMPLETE, Kind.DOMAIN):
             peer.feed.acknowledge()
@@ -346,6 +346,20 @@ class Replicated:
         peer.copy.awaited.discard(domain)
         found = [s for s in peer.available() if s.host.domain == domain]
         tell_found(found, self._available)
+
+    def _change(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
+        """As :meth:`_apply`; and says goodbye to clients whom the peer does not know yet."""
+        known = peer.copy.sessions.get(record.sid)
+        priority = None if known is None else known.priority
+        appeared = self._apply(peer, record)
+        over = isinstance(record, Closed) or record.priority is None
+        if known is not None and over and priority is not None and not peer.feed.settled:
+            last = RemoteSession(
+                known.host, self._relay, known.node, known.sid, known.jid,
+                priority, known.flags, known.secure,
+            )  # fmt: skip
+            tell_lost([last], known.node, left=False)
+        return appeared
 
     def _apply(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
         """Follows a change; returns the session if it has become available."""
