@@ -93,7 +93,7 @@ class MovingTests(ClusterTestCase):
 
     def test_replaced(self) -> None:
         """All numbers arrive once and in order, at one of the phone's streams after the other."""
-        for seed in range(10):
+        for seed in range(30):
             self.go(seed, leaves=False)
             self.assertEqual(self.arrived, list(range(self.sent)), f"seed {seed}")
             self.assertEqual(self.romeo.received, [])
@@ -101,7 +101,7 @@ class MovingTests(ClusterTestCase):
 
     def test_gone_for_a_while(self) -> None:
         """What arrives while the phone is nowhere comes back; all else is in order, and once."""
-        for seed in range(10):
+        for seed in range(18):
             self.go(seed, leaves=True)
             self.assertEqual(self.arrived, sorted(self.arrived), f"seed {seed}")
             errors = [int(s.id) for s in self.romeo.received if _is_refusal(s)]

@@ -96,6 +96,16 @@ class Fences:
         """
         self._left.pop(jid, None)
 
+    def follow(self, jid: JID, fence: bytes) -> bool:
+        """Nobody has an address: a fence goes the way of what was passed on before that.
+
+        :returns: False if there was nothing.
+        """
+        node, since, gate = self._left.get(jid, ("", 0.0, None))
+        if gate is not None and gate.closed:
+            return gate.put(fence)
+        return since > self._clock.seconds() - MEMORY and self._send(node, fence)
+
     def begin(self, session: RemoteSession) -> None:
         """A session is written to for the first time: it gets a gate if one is needed."""
         session.begun = True
@@ -140,9 +150,10 @@ class Fences:
 
     def _around(self, session: RemoteSession) -> Gate | None:
         """The gate for a session that will be replaced."""
+        written_to = session.begun or self._left.get(session.jid, ("",))[0] == session.node
         if not session.begun:
             self.begin(session)
-        elif session.gate is None or not session.gate.closed:
+        if written_to and (session.gate is None or not session.gate.closed):
             session.gate = self._erect(session.jid, session.node)
             if session.gate is not None:
                 session.gate.home = True

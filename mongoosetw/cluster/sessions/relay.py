@@ -433,15 +433,20 @@ class Relay:
             self._send_to(node, self._pack(Op.DELIVER, there, addressed))
 
     def _take_fence(self, got: Words) -> None:
-        address, origin = got.words
-        session = self._find(JID.parse(address))
+        address, origin, *passed = got.words
+        jid, own = JID.parse(address), self._mesh.local.name
+        session = self._find(jid)
         if isinstance(session, MovingSession) and session.for_relay is session:
             session.then(lambda _: self._take_fence(got))
             return
         if isinstance(session, RemoteSession) and got.hops <= FENCE_HOPS:
             if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
                 return
-        if origin == self._mesh.local.name:
+        if session is None and own not in passed:
+            words = *got.words, own
+            if self._fences.follow(jid, pack_words(Op.FENCE, got.number, *words, hops=got.hops)):
+                return
+        if origin == own:
             self._take_fenced(got)
         else:
             self._send_to(origin, pack_words(Op.FENCED, got.number, address))
