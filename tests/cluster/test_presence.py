@@ -272,6 +272,17 @@ class LossTests(FriendsCase):
         self.settled()
         self.assertEqual(self.seen(self.juliet, ROMEO), ["unavailable romeo/street"])
 
+    def test_replaced_and_lost(self) -> None:
+        """Who is replaced by a client that is not available, and is lost before it could say
+        goodbye, is seen to go."""
+        self.cut("b", "a")
+        self.connect(f"{JULIET}/balcony", "c")
+        self.settled()
+        self.assertEqual(self.seen(self.romeo2), ["unavailable juliet/balcony"])
+        self.assertEqual(self.seen(self.romeo), [])
+        self.run_for(12)
+        self.assertEqual(self.seen(self.romeo), ["unavailable juliet/balcony"])
+
     def test_hidden(self) -> None:
         """Whom a lost client has hidden from does not learn that it was there."""
         self.juliet.request(

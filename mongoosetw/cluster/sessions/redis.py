@@ -372,7 +372,10 @@ class RedisDirectory:
         if peer is None or self._tasks.stopped:
             return
         left = self._mesh.left(node.name)
-        self._lost(self._others.lose(peer), node, left=left)
+        lost = self._others.lose(peer)
+        self._lost(lost, node, left=left)
+        told = set(lost)  # of those that were put aside clients may have seen the last, too
+        tell_lost([s for s in peer.sessions.values() if s not in told], node.name, left=left)
         self._unread.pop(node.name, None)
         if not left:
             self._unread[node.name] = (node, set(peer.sessions))

@@ -255,7 +255,8 @@ class Replicated:
             text = f"{len(registered)}, {'it left' if left else 'it was lost'}"
             self._note("sessions lost", node.name, text)
             logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
-        tell_lost(registered, node.name, left=left)
+        # Those that were put aside, too: they cannot say goodbye any more to those who see them.
+        tell_lost(peer.copy.sessions.values(), node.name, left=left)
         tell_found(moved, self._available)  # the last that they have said there may be lost
         for follower in followers:
             self._follow(follower)
