@@ -36,8 +36,10 @@ class Strangers:
 
     def _is_elsewhere(self, sender: JID) -> bool:
         host = self._host.server.host_for(sender.domain)
-        found = None if host is None else host.sessions.get(sender)
-        return found is not None and not found.local
+        if host is None:
+            return False
+        found = host.sessions.get(sender)
+        return found is None or not found.local  # not every session need be known here
 
     def _note(self, session: SessionLike, sender: JID) -> None:
         def note(lists: SubscriptionLists) -> None:
