@@ -3,7 +3,13 @@
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp.jid import JID
-from tests.cluster import test_devices, test_messages, test_presence, test_sessions_shared
+from tests.cluster import (
+    test_devices,
+    test_handover,
+    test_messages,
+    test_presence,
+    test_sessions_shared,
+)
 
 REDIS = "sm_backend = 'redis'"
 
@@ -56,6 +62,12 @@ class CarbonsTests(test_devices.CarbonsTests):
 
 class LostNodeTests(test_messages.LostNodeTests):
     """What a lost node had on its way."""
+
+    general = REDIS
+
+
+class MovesTests(test_handover.ElsewhereTests):
+    """Sessions that are resumed on another node."""
 
     general = REDIS
 

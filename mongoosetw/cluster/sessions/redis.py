@@ -263,6 +263,8 @@ class RedisDirectory:
         self._others.arrives(session, older)
         self._watching.prepare((session.bare,))
         self.changed(session)
+        if not self._others.goes_on(session.continues, older):
+            tell_found([session], self._available)
 
     def changed(self, session: SessionLike) -> None:
         """Its presence, priority or flags changed."""

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
-from mongoosetw.cluster.sessions.found import is_registered, takes_messages, welcome
+from mongoosetw.cluster.sessions.found import is_registered, takes_messages, tell_lost, welcome
 from mongoosetw.cluster.sessions.peer import PATIENCE
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Entry
@@ -149,10 +149,22 @@ class Others:
         if session is None:
             return None
         peer.sessions[record.sid] = session
+        goes_on = self.goes_on(record.continues, session.host.sessions.get(session.jid))
         self.claims.make(session)
         close_surplus(session.host, session.bare)
         welcome(session)
+        if not goes_on and is_registered(session):
+            self._freed(session)
         return session if session.available else None
+
+    def goes_on(self, continues: int, older: SessionLike | None) -> bool:
+        """Whether clients here know a session as it was before it moved, if it has.
+
+        :param continues: the sid that it had.
+        """
+        if not continues or older is None or older.sid != continues:
+            return not continues
+        return older.available or older in self._ending
 
     def _make(self, node: str, record: Opened) -> RemoteSession | None:
         host = self._hosts.get(record.domain)
@@ -166,15 +178,20 @@ class Others:
         known = peer.sessions.pop(sid, None)
         if known is None:
             return
+        priority = known.priority
         if replaced and self.claims.end_soon(known):
-            self._ending[known] = self._clock.callLater(PATIENCE, self._end, known)
+            self._ending[known] = self._clock.callLater(PATIENCE, self._end, known, priority)
         else:
             self._withdraw(known)
 
-    def _end(self, session: RemoteSession) -> None:
-        """The newer session that a node has told of has not become known."""
+    def _end(self, session: RemoteSession, priority: int | None) -> None:
+        """The newer session that a node has told of has not become known: nobody speaks for it."""
         del self._ending[session]
+        registered = is_registered(session)
         self._withdraw(session)
+        if registered:
+            session.priority = priority
+            tell_lost([session], session.node, left=False)
 
     def _withdraw(self, session: RemoteSession) -> None:
         late = self._ending.pop(session, None)
