@@ -51,10 +51,14 @@ class Friend:
     What it hears are lines such as ``available bob@localhost/b`` or ``message bob@localhost hi``.
     """
 
-    def __init__(self, clients: Clients, jid: str) -> None:
+    def __init__(self, clients: Clients, jid: str, known: set[str] | None = None) -> None:
+        """
+        :param known: stanza-ids of messages that its user has had from another client.
+        """
         self.jid = jid
+        self.known: set[str] = set() if known is None else known
         self._clients = clients
-        self._client: Client = clients.do(_made(jid))
+        self._client: Client = clients.do(_made(jid, self.known))
 
     def connect(self, address: tuple[str, int]) -> str:
         """Logs in (``started``), or goes on with the session that it has (``resumed``)."""
@@ -113,14 +117,14 @@ async def _end_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _made(jid: str) -> "Client":
-    return Client(jid)
+async def _made(jid: str, known: set[str]) -> "Client":
+    return Client(jid, known)
 
 
 class Client(slixmpp.ClientXMPP):
     """Notes what it hears; lives in the thread."""
 
-    def __init__(self, jid: str) -> None:
+    def __init__(self, jid: str, known: set[str]) -> None:
         super().__init__(jid, "secret")
         self.loop = asyncio.get_running_loop()
         self.enable_direct_tls = self.enable_starttls = False
@@ -129,7 +133,7 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin(plugin, {"window": 1} if plugin == "xep_0198" else {})
         self["feature_mechanisms"].unencrypted_scram = True
         self._heard: list[str] = []
-        self._known: set[str] = set()
+        self._known = known
         self._changed = asyncio.Event()
         self._listen()
 
