@@ -43,6 +43,7 @@ class Figures:
 def _session(n: int) -> Any:
     return SimpleNamespace(
         sid=_FIRST_SID + (n << 8),
+        continues=0,
         jid=f"user{n:08}@localhost/mobile-{n:08x}",
         flags=frozenset({"carbons", "sm"}),
         available=True,

@@ -87,7 +87,7 @@ class ClosingTests(LiveTestCase):
         clients[2].send("<auth")
         self.in_reactor(
             lambda: [
-                Deferred.fromCoroutine(listener.close_streams())
+                Deferred.fromCoroutine(listener.close_streams(may_return=False))
                 for listener in self.server.listeners
             ]
         )
