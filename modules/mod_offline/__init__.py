@@ -206,7 +206,10 @@ class Offline(Module[OfflineOptions]):
     @on(ArchivePageSent)
     def synchronised(self, event: ArchivePageSent) -> None:
         """A client that reads the archive before it is available is not sent that again."""
-        if not event.session.available and not self.messages.nothing_waits(event.session.bare):
+        if event.session.available:
+            return
+        waits = not self.messages.nothing_waits(event.session.bare)
+        if waits or any(map(self.messages.on_its_way, event.ids)):
             entries = [Entry(identifier, shown=True) for identifier in event.ids]
             self.messages.settle(event.session.bare, entries)
             self._counts.pop(event.session.bare, None)
