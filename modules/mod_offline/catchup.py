@@ -34,7 +34,7 @@ class CatchUp:
         self._session = session
         self._now = now
         self._held: list[Stanza] = []
-        self._rest_in_log = False
+        self._rest: int | None = None  # the first that is in the log only
         self._again = False
         self._unacknowledged = 0
         self._room: Deferred[None] | None = None
@@ -47,7 +47,7 @@ class CatchUp:
     def hold(self, stanza: Stanza) -> None:
         """Keeps a newer message, which is in the log, back until its turn."""
         if self.full:
-            self._rest_in_log = True
+            self._rest = min(self._rest or stanza.log.id, stanza.log.id)
         else:
             self._held.append(stanza)
 
@@ -78,25 +78,25 @@ class CatchUp:
                 for stanza in self._held:
                     self._send(stanza)
                 self._held.clear()
-                if self._again:
-                    after = 0
-                elif not self._rest_in_log:
+                if not self._again and self._rest is None:
                     return
-                self._again = self._rest_in_log = False
+                after, self._again, self._rest = 0, False, None
             await self._wait_for_room()
 
     async def _next_page(self, after: int) -> tuple[int, bool]:
-        """Delivers messages behind an id, up to what is held in memory.
+        """Delivers messages behind an id, up to those that did not find room in memory.
+
+        Ids are no order among messages of several nodes: one that waits may be greater than one
+        that has come since.
 
         :returns: the last id that was looked at, and whether there may be more.
         """
         session, user = self._session, self._session.bare
         page = await self._read(after)
-        end = min((stanza.log.id for stanza in self._held), default=None)
         alive = {other.sid for other in session.host.sessions.of(user)}
         sent = []
         for message in page:
-            if end is not None and message.id >= end:
+            if self._rest is not None and message.id >= self._rest:
                 page = []
                 break
             after = message.id

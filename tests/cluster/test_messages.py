@@ -299,6 +299,26 @@ class SplitTests(MessagesTestCase):
         self.assertEqual(bodies(self.juliet("c")), [])
 
 
+class ClockTests(MessagesTestCase):
+    """Nodes whose clocks differ, so that ids are no order among them."""
+
+    def test_newer_ones_with_lesser_ids(self) -> None:
+        """What comes while a client catches up does not end that, whatever its id."""
+        self.kill("c")
+        self.start("c", skew=-30.0)
+        self.run_for(3)
+        self.register("juliet@localhost")
+        nurse = self.connect("nurse@localhost/phone", node="c")
+        for number in range(60):
+            self.say(str(number))
+        juliet = self.juliet()
+        nurse.send("<message to='juliet@localhost' type='chat'><body>nurse</body></message>")
+        for _ in range(10):
+            juliet.ack()
+            self.run_for(1)
+        self.assertEqual(bodies(juliet), [*map(str, range(60)), "nurse"])
+
+
 class MayWaitTests(MessagesTestCase):
     """For whom messages may wait, every node knows without the database."""
 
