@@ -1,7 +1,7 @@
 """Messages on their way to sessions that acknowledge what they get, without a row for each."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from mongoosetw.ids import TimeIDs
@@ -86,15 +86,39 @@ class Held:
         :param node: its number, which is a part of its sessions' sids.
         :returns: the owners.
         """
+        return self._lose(lambda holder: holder & 255 == node, self._young, self._old)
+
+    @property
+    def has_old(self) -> bool:
+        """Whether anything has been on its way for long."""
+        return bool(self._old or self._written)
+
+    def outlived(self, alive: Collection[int]) -> set[int]:
+        """What has been on its way for long to sessions that are no more waits.
+
+        A session may have moved to another node, and have gone with that.
+
+        :param alive: the sids of all sessions.
+        :returns: the owners.
+        """
+        return self._lose(lambda holder: holder not in alive, self._old)
+
+    def _lose(self, gone: Callable[[int], bool], *unwritten: dict[int, OnItsWay]) -> set[int]:
         return {
             way.owner
-            for held in (self._young, self._old, self._written)
+            for held in (*unwritten, self._written)
             for identifier, way in list(held.items())
-            if self._loses(held, identifier, way, node)
+            if self._loses(held, identifier, way, gone)
         }
 
-    def _loses(self, held: dict[int, OnItsWay], identifier: int, way: OnItsWay, node: int) -> bool:
-        others = tuple(holder for holder in way.holders if holder & 255 != node)
+    def _loses(
+        self,
+        held: dict[int, OnItsWay],
+        identifier: int,
+        way: OnItsWay,
+        gone: Callable[[int], bool],
+    ) -> bool:
+        others = tuple(holder for holder in way.holders if not gone(holder))
         if others == way.holders:
             return False
         way.holders = others

@@ -138,6 +138,8 @@ class MessageLog:
         self._ticks += 1
         settled = self.held.settled
         if self._ticks % _HELD_TICKS == 0:
+            if not self.alone:
+                self._nodes.look_after_held()
             settled = self.held.tick()
         if settled > self._swept and self._unshown and self._ticks % _SWEEP_TICKS == 0:
             self._unshown = False

@@ -264,15 +264,25 @@ class LogNodes:
 
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
-        owners = self._log.held.lost(node.number)
-        self._note(owners)
-        if owners:
-            self._log.after_commit(lambda: self._tell_all(owners))
+        self._wait_again(self._log.held.lost(node.number))
         self._lost[node.number] = node
         self._later(_GRACE, self._take_over)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
             self._doubtful.add(node.number)
             self._later(_DOUBT, lambda: self._believe(node.number))
+
+    def look_after_held(self) -> None:
+        """What is on its way to sessions that nobody knows any more waits."""
+        if not self._log.held.has_old:
+            return
+        hosts = self._server.hosts.values()
+        alive = {session.sid for host in hosts for session in host.sessions}
+        self._wait_again(self._log.held.outlived(alive))
+
+    def _wait_again(self, owners: set[int]) -> None:
+        self._note(owners)
+        if owners:
+            self._log.after_commit(lambda: self._tell_all(owners))
 
     def _is_first(self) -> bool:
         """Whether this is the node that takes over from others: of the living, the first."""
