@@ -3,8 +3,8 @@
 All times are the database's, so that the nodes' clocks may differ.
 """
 
+import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -82,6 +82,10 @@ _OTHERS = select(_C.node_name, _C.address).where(
     _CLUSTER, _C.node_name != bindparam("k_name"), _C.address != ""
 )
 _ATTEMPTS = 20
+_LOWEST = 3
+"""After how many attempts a node tries others than the lowest number, too."""
+
+logger = logging.getLogger(__name__)
 
 
 class NumberRefused(Exception):
@@ -117,23 +121,24 @@ class DiscoveryTable:
         :param incarnation: grows with each start; the result's is greater than any before.
         :raises NumberRefused: none is free, or the name belongs to another cluster.
         """
-        pick: Callable[[list[int]], int] = min
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            # The numbers of a few that start together stay dense; many spread more and more.
+            spread = 2 ** max(0, attempt - _LOWEST)
             try:
-                return await self._join(name, incarnation, address, pick)
+                return await self._join(name, incarnation, address, spread)
             except IntegrityError:
-                pick = random.choice  # others took the same: spread
+                logger.info("number_taken node=%s attempt=%d", name, attempt + 1)
         raise NumberRefused("too many nodes join at the same time")
 
     async def _join(
-        self, name: str, incarnation: int, address: str, pick: Callable[[list[int]], int]
+        self, name: str, incarnation: int, address: str, spread: int
     ) -> Allotted:
         def work(connection: Connection) -> Allotted:
             connection.execute(_EXPIRE, self._keys(name))
             found = connection.execute(_FIND, {"k_name": name}).one_or_none()
             row: dict[str, object] = {"new_address": address, "new_incarnation": incarnation}
             if found is None:
-                number = pick(self._free(connection))
+                number = random.choice(self._free(connection)[:spread])
                 key = {"name": name, "cluster": self._cluster, "number": number}
                 connection.execute(_ADD, {**key, **row})
                 return Allotted(number, incarnation)

@@ -1,6 +1,12 @@
 """The table by which nodes find one another."""
 
+import random
+from typing import Any, cast
+
 from sqlalchemy import Connection, update
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.ids import NODES
 from mongoosetw.storage.discovery import (
@@ -131,3 +137,38 @@ class SQLiteDiscoveryTableTests(OverSQLite, DiscoveryTableTests):
 
 class PostgreSQLDiscoveryTableTests(OverPostgreSQL, DiscoveryTableTests):
     """In PostgreSQL."""
+
+
+class CollisionTests(SynchronousTestCase):
+    """Nodes whose attempts to get a number coincide."""
+
+    def start_together(self, nodes: int) -> list[int]:
+        """The numbers of nodes, each of whose attempts coincides with one of all the others."""
+        free = [n for n in range(NODES) if n != 1]
+        rounds: list[Deferred[None]] = []
+
+        async def attempt(name: str, incarnation: int, address: str, spread: int) -> Allotted:
+            number = random.choice(free[:spread])
+            rounds.append(Deferred())
+            await rounds[-1]
+            if number not in free:
+                raise IntegrityError("", None, Exception(number))
+            free.remove(number)
+            return Allotted(number, incarnation)
+
+        table = DiscoveryTable(cast(Any, None), "tests", 60.0)
+        table._join = attempt  # type: ignore[method-assign]
+        joined = [Deferred.fromCoroutine(table.join(f"n{n}", 1, "h:1")) for n in range(nodes)]
+        while rounds:
+            coinciding, rounds[:] = rounds[:], []
+            for node in coinciding:
+                node.callback(None)
+        return sorted(self.successResultOf(allotted).number for allotted in joined)
+
+    def test_few_together(self) -> None:
+        """A few nodes that start at the same instant get the lowest numbers."""
+        self.assertEqual(self.start_together(3), [0, 2, 3])
+
+    def test_many_together(self) -> None:
+        """Many that start at the same instant all get one."""
+        self.assertEqual(len(self.start_together(150)), 150)
