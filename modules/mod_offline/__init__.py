@@ -88,9 +88,8 @@ class Offline(Module[OfflineOptions]):
 
     async def stop(self) -> None:
         """Ends what is under way: what was not delivered is in the log."""
-        for work, running in list(self._catching.values()):
-            running.cancel()
-            work.give_up()
+        for session in list(self._catching):
+            self._end_catching(session)
 
     # -- messages for somebody who is away
 
@@ -239,22 +238,16 @@ class Offline(Module[OfflineOptions]):
     def closed(self, event: SessionClosed) -> None:
         """What a session that has gone was not given goes to another one, or waits."""
         self._not_ready.discard(event.session)
-        catching = self._catching.get(event.session)
-        if catching is not None:
-            catching[1].cancel()
-            catching[0].give_up()
+        if self._end_catching(event.session):
             self.later(0, self.offer, event.session.bare)
 
     @on(SessionPacks)
     def packs(self, event: SessionPacks) -> None:
         """What a session that moves was not given yet it gets where it goes on."""
-        session = event.session
-        catching = self._catching.get(session)
-        if catching is not None:
-            catching[1].cancel()
-            catching[0].give_up()
-        if catching is not None or session in self._not_ready:
-            event.state[self.name] = "ready" if catching is not None else "not ready"
+        if self._end_catching(event.session):
+            event.state[self.name] = "ready"
+        elif event.session in self._not_ready:
+            event.state[self.name] = "not ready"
 
     @on(SessionUnpacks)
     def unpacks(self, event: SessionUnpacks) -> None:
@@ -295,10 +288,16 @@ class Offline(Module[OfflineOptions]):
         if not able:
             return
         chosen = max(able, key=lambda s: (s.priority or 0, s.sid))
-        if chosen.local:
-            self.catch_up(chosen)
+        chosen.in_place(lambda session: self._have_look(session, user))
+
+    def _have_look(self, session: SessionLike | None, user: JID) -> None:
+        """Has a session look for what waits, or another one if it has gone meanwhile."""
+        if session is None:
+            self.offer(user)
+        elif session.local:
+            self.catch_up(session)
         else:
-            self.messages.look(chosen)
+            self.messages.look(session)
 
     def catch_up(self, session: SessionLike) -> None:
         """Delivers to a session all that waits for its user."""
@@ -315,6 +314,16 @@ class Offline(Module[OfflineOptions]):
         started = Deferred.fromCoroutine(self._run(session, work))
         if session in self._catching:
             self._catching[session] = (work, started)
+
+    def _end_catching(self, session: SessionLike) -> bool:
+        """What a session that goes was not given yet is not given to it any more."""
+        if session not in self._catching:
+            return False
+        work, running = self._catching[session]
+        work.give_up()
+        if not work.sending:  # else it notices by itself
+            running.cancel()
+        return True
 
     async def _run(self, session: SessionLike, work: CatchUp) -> None:
         user = session.bare

@@ -1,11 +1,12 @@
 """Hands a session what waits for its user, oldest first, before anything newer."""
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from modules.mod_offline.rules import delay
 from mongoosetw.hooks.c2s import SessionLike
@@ -27,13 +28,16 @@ class CatchUp:
     """One session that catches up.
 
     :param now: microseconds since 1970.
+    :ivar sending: something is being written to the session right now.
     """
 
     def __init__(self, log: MessageLog, session: SessionLike, now: Callable[[], int]) -> None:
         self._log = log
         self._session = session
         self._now = now
-        self._held: list[Stanza] = []
+        self._held: deque[Stanza] = deque()
+        self.sending = False
+        self._over = False
         self._rest: int | None = None  # the first that is in the log only
         self._again = False
         self._unacknowledged = 0
@@ -53,6 +57,7 @@ class CatchUp:
 
     def give_up(self) -> None:
         """The session has gone: what was held back for it waits in the log."""
+        self._over = True
         for stanza in self._held:
             self._log.keep(self._session.bare, stanza.log, self._session.sid)
         self._held.clear()
@@ -75,9 +80,9 @@ class CatchUp:
         while True:
             after, more = await self._next_page(after)
             if not more:
-                for stanza in self._held:
-                    self._send(stanza)
-                self._held.clear()
+                while self._held:
+                    self._send(self._held[0])
+                    self._held.popleft()
                 if not self._again and self._rest is None:
                     return
                 after, self._again, self._rest = 0, False, None
@@ -137,7 +142,11 @@ class CatchUp:
 
     def _send(self, stanza: Stanza) -> None:
         session = self._session
+        self.sending = True
         session.send(stanza)
+        self.sending = False
+        if self._over:  # that was too much for a client that does not read: it has gone
+            raise CancelledError
         if "sm" in session.flags:
             self._unacknowledged += 1
         else:

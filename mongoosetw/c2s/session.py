@@ -1,5 +1,6 @@
 """A session: an authenticated client with a bound resource."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -8,6 +9,7 @@ from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import (
     PresendStanza,
     SessionClosed,
+    SessionLike,
     UserReceiveIQ,
     UserReceiveMessage,
     UserReceivePresence,
@@ -264,6 +266,10 @@ class Session:
             self.stream.close(StreamError(condition, text) if condition else None)
         else:
             self.end(condition or "normal")
+
+    def in_place(self, use: Callable[[SessionLike | None], object]) -> None:
+        """Calls a function with the session, which is here."""
+        use(self)
 
     def end(self, reason: str) -> None:
         """The session is over: it goes out of the registry, and the modules are told."""

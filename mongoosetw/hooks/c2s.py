@@ -77,6 +77,14 @@ class SessionLike(Protocol):
     def flag(self, name: str, on: bool = True) -> None:
         """Sets or clears a flag, for all nodes to see."""
 
+    def in_place(self, use: "Callable[[SessionLike | None], object]") -> None:
+        """Calls a function with the session itself; for whoever keeps a session for longer.
+
+        At once, unless it is just moving to another node or has come from one: what stands in for
+        it meanwhile is the session for whoever sends it something, and soon is not any more. Then
+        with what is found at its address after that, None if there is nothing.
+        """
+
     def __hash__(self) -> int: ...
 
 

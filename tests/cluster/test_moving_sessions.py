@@ -6,7 +6,7 @@ from unittest.mock import patch
 from mongoosetw.cluster.sessions import moving
 from mongoosetw.testing.client import Client
 from mongoosetw.xmpp import ns
-from tests.cluster.moves import JULIET, STEP, SlowMovesTestCase
+from tests.cluster.moves import JULIET, RESUME, STEP, SlowMovesTestCase
 
 
 class ArrivingTests(SlowMovesTestCase):
@@ -130,3 +130,42 @@ class ArrivingTests(SlowMovesTestCase):
         heard = {stanza.body for stanza in client.received if stanza.kind == "message"}
         refused = {s.body for s in self.romeo.received if s.type == "error"}
         self.assertEqual(heard | refused, set(self.said))
+
+
+class WaitingTests(SlowMovesTestCase):
+    """What begins to wait for a user whose only session is just moving."""
+
+    def test_device_lost(self) -> None:
+        """What another device was not given comes when the session has moved, however much."""
+        bodies = [f"m{number}" for number in range(120)]
+        for steps in range(0, 20, 3):
+            with self.subTest(steps=steps):
+                tablet = self.connect("juliet@localhost/tablet", "c")
+                tablet.enable_sm(resume=False)
+                tablet.send("<presence><priority>9</priority></presence>")
+                self.run_for(1)
+                self.say(*bodies, to="juliet@localhost")
+                self.run_for(1)
+                client = self.begin(self.juliet.handled)
+                client.handled = self.juliet.handled
+                self.run_for(steps * STEP)
+                tablet.lose()
+                self.assertEqual(self.all_heard(client), bodies)
+                self.go_back(client)
+
+    def all_heard(self, client: Client) -> list[str | None]:
+        """What arrives at a client that acknowledges as it goes."""
+        heard: list[str | None] = []
+        for _ in range(20):
+            heard += self.heard(client)
+            client.ack()
+        return heard
+
+    def go_back(self, client: Client) -> None:
+        """The client is on node b again, as in the beginning."""
+        client.lose()
+        self.juliet = self.connect(JULIET, "b", bind=False)
+        self.juliet.handled, self.juliet.resume_id = client.handled, client.resume_id
+        self.juliet.send(RESUME.format(client.resume_id, client.handled))
+        self.run_for(5)
+        self.forget(self.juliet)

@@ -6,7 +6,7 @@ from modules.mod_offline import Offline, catchup
 from mongoosetw.hooks.users import RemoveUser
 from mongoosetw.messagelog import Pending, log
 from mongoosetw.storage.work import DatabaseUnavailable
-from mongoosetw.testing.client import Client
+from mongoosetw.testing.client import Client, MemoryTransport
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
@@ -210,6 +210,33 @@ class OrderTests(OfflineTestCase):
         juliet.lose()
         self.open_gate()
         self.assertEqual(bodies(self.juliet("c")), ["1", "2"])
+
+    def test_too_much_for_the_client(self) -> None:
+        """What a client does not read until it is disconnected for that comes the next time."""
+        for room in (0, 1):  # for what waits in the log, and for what is held back behind it
+            self.say("1")
+            self.say("2") if room == 0 else None
+            self.close_gate()
+            juliet = self.juliet("b")
+            self.say("3")
+            self.say("4")
+            self.fill(juliet, room)
+            self.open_gate()
+            self.assertIn(b"<resource-constraint", juliet.output())
+            again = self.juliet("c")
+            self.settle()
+            self.assertEqual(bodies(again)[-3 + room:], ["2", "3", "4"][room:])
+            again.lose()
+
+    def fill(self, client: Client, room: int) -> None:
+        """Has a client not read, and its queue be too long after some messages."""
+        left = iter([0] * room)
+
+        class Full(MemoryTransport):
+            queued = property(lambda _: next(left, 1_000_000_000))
+
+        client.transport.producer.pauseProducing()
+        client.transport.__class__ = Full
 
     def test_delay_and_id(self) -> None:
         """A message that has waited says since when, and which one it is in the log."""

@@ -255,6 +255,17 @@ class MovingSession(Elsewhere):
         else:
             self._queue.append(use)
 
+    def in_place(self, use: Callable[[SessionLike | None], object]) -> None:
+        """Calls a function with what is found at the address after the move."""
+
+        def found(place: SessionLike | None) -> None:
+            if place is None:
+                use(None)
+            else:
+                place.in_place(use)  # which may be about to move again
+
+        self.then(found)
+
     def when_ended(self) -> "Deferred[None]":
         """Fires when the session has moved, or stays."""
         if self._ended is None:

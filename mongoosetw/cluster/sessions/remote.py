@@ -1,7 +1,9 @@
 """A session of another node, as this one sees it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.ids import timestamp
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
@@ -130,6 +132,10 @@ class RemoteSession(Elsewhere):
     def flag(self, name: str, on: bool = True) -> None:
         """Has a flag set or cleared by the node that has the session."""
         self._relay.flag(self, name, on)
+
+    def in_place(self, use: Callable[[SessionLike | None], object]) -> None:
+        """Calls a function with the session, which has moved already."""
+        use(self)
 
     def show(self, to: JID) -> None:
         """Has its last presence shown; see :func:`mongoosetw.delivery.show_presence`."""

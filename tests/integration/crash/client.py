@@ -86,10 +86,6 @@ class ChatClient:
         self.socket = None
         self.ready = False
 
-    def begin_anew(self) -> None:
-        """Logs in next time without its earlier session."""
-        self._previous = None
-
     def readable(self) -> None:
         """Takes what has arrived; a lost connection is noted."""
         assert self.socket is not None

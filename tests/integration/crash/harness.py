@@ -175,7 +175,7 @@ class Chat:
         """Lets the clients chat for a while."""
         self.run(lambda: False, seconds)
 
-    def finish(self, seconds: float = 40) -> bool:
+    def finish(self, seconds: float = 60) -> bool:
         """Lets the clients send no new messages, and waits until all is acknowledged."""
         for client in self.clients:
             client.sending = False
@@ -183,13 +183,6 @@ class Chat:
         arrived = self.run(self._all_arrived, seconds if done else 1)
         self.chat(0.5)
         return done and arrived
-
-    def come_anew(self, seconds: float = 30) -> bool:
-        """Has all clients log in once more, for what may be waiting for that."""
-        for client in self.clients:
-            self._forget(client)
-            client.begin_anew()
-        return self.run(self._all_arrived, seconds)
 
     def _all_arrived(self) -> bool:
         return all(len(set(book.received)) == book.sent for book in self._books)
@@ -231,12 +224,9 @@ class Chat:
             self._selector.unregister(connection)
             self._retry[client] = time.monotonic() + 0.05
 
-    def conclude(self, *, patient: bool = False) -> Result:
-        """Lets all messages arrive and reads the books.
-
-        :param patient: it is good enough if they arrive when the clients log in once more.
-        """
-        finished = self.finish() or (patient and self.come_anew())
+    def conclude(self) -> Result:
+        """Lets all messages arrive and reads the books."""
+        finished = self.finish()
         result = self.result()
         if not finished:
             result.faults.append("not everything was acknowledged in time")

@@ -76,4 +76,4 @@ def worker_runs(server: Workers, kills: int, seed: int, *, pairs: int = 8) -> Re
                 chat.drop_some(chance)
                 chat.chat(chance.uniform(0.0, 0.3))
             server.kill_one(chance)
-        return chat.conclude(patient=True)
+        return chat.conclude()
