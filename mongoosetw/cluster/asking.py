@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
-from twisted.internet.error import TimeoutError as TwistedTimeoutError
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -48,7 +47,7 @@ class _Answer(LineOnlyReceiver):
         self.transport.abortConnection()
 
 
-async def ask(reactor: Any, path: str, command: str, args: Args, timeout: float = 30.0) -> Any:
+async def ask(reactor: Any, path: str, command: str, args: Args, timeout: float) -> Any:
     """Returns the result of a command.
 
     :raises CommandError: it was refused.
@@ -61,7 +60,7 @@ async def ask(reactor: Any, path: str, command: str, args: Args, timeout: float 
         line = await connection.answer.addTimeout(timeout, reactor)
     except (ConnectError, ConnectionDone, ConnectionLost) as error:
         raise Unreachable(str(error)) from error
-    except (TimeoutError, TwistedTimeoutError) as error:
+    except TimeoutError as error:
         raise Unreachable(f"no answer within {timeout:g} seconds") from error
     answer = json.loads(line)
     if "error" in answer:

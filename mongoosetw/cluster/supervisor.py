@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
@@ -34,6 +34,12 @@ from mongoosetw.control import CommandError, ControlService
 from mongoosetw.loading import options_of
 from mongoosetw.logs import set_level
 from mongoosetw.node import announce, end_with, raise_file_limit, socket_path, watch_signals
+
+_SECONDS: Final = 30.0
+"""Seconds in which a worker has to answer."""
+_LOOKS: Final = frozenset({"status", "cluster status", "cluster nodes", "own metrics"})
+"""What an operator asks to see what is wrong: a worker that can answer does it at once."""
+_SECONDS_FOR_A_LOOK: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +188,8 @@ class SupervisorService(Service):
         if worker.state is not State.RUNNING:
             raise Unreachable(f"{worker.name} is {worker.state}")
         path = control_socket(self.config.general.data_dir, worker.index)
-        return await ask(self.reactor, path, command, args)
+        patience = _SECONDS_FOR_A_LOOK if command in _LOOKS else _SECONDS
+        return await ask(self.reactor, path, command, args, patience)
 
     def _reload(self) -> None:
         self.take_configuration()

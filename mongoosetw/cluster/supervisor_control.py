@@ -54,7 +54,7 @@ class SupervisorControl(Control):
         except Unreachable as error:
             raise CommandError(str(error)) from None
 
-    def chosen(self, node: str | None) -> "list[Worker]":
+    def chosen(self, node: str | None) -> list[Worker]:
         """The worker of this name; all without one.
 
         :raises CommandError: there is none of this name.
@@ -78,26 +78,31 @@ class SupervisorControl(Control):
                 logger.info("worker_unreachable worker=%s reason=%s", worker.name, error)
         raise CommandError("no worker is running")
 
-    async def of_all(self, name: str, args: Args, *, needed: bool = True) -> Answers:
+    async def of_all(self, name: str, args: Args) -> Answers:
         """Asks all that are there, at the same time.
 
-        :raises CommandError: all refuse, or none is there, and at least one answer is needed.
+        :raises CommandError: all refuse, or none is there.
         """
+        answers, refusals = await self.of_each(name, args)
+        if not answers:
+            raise CommandError(next(iter(refusals.values()), "no worker is running"))
+        return answers
+
+    async def of_each(self, name: str, args: Args) -> tuple[Answers, dict[str, str]]:
+        """Asks all that are there, at the same time; why some of these have not answered."""
         workers = [w for w in self._supervisor.workers if w.state is State.RUNNING]
         asked = [Deferred.fromCoroutine(self._supervisor.ask(w, name, args)) for w in workers]
         outcomes: Any = await DeferredList(asked, consumeErrors=True)
-        answers: list[tuple[str, Any]] = []
-        refusals: list[str] = []
+        answers: Answers = []
+        refusals: dict[str, str] = {}
         for worker, (success, result) in zip(workers, outcomes, strict=True):
             if success:
                 answers.append((worker.name, result))
             elif result.check(CommandError, Unreachable):
-                refusals.append(str(result.value))
+                refusals[worker.name] = str(result.value)
             else:
                 result.raiseException()
-        if needed and not answers:
-            raise CommandError(refusals[0] if refusals else "no worker is running")
-        return answers
+        return answers, refusals
 
 
 def supervisor_control(supervisor: "SupervisorService") -> Control:
@@ -107,20 +112,30 @@ def supervisor_control(supervisor: "SupervisorService") -> Control:
     @control.command("status")
     async def status(args: Args) -> dict[str, Any]:
         """Say what runs."""
-        answers = dict(await control.of_all("status", args, needed=False))
+        found, refusals = await control.of_each("status", args)
+        answers = dict(found)
         return {
             "version": __version__,
             "uptime": round(supervisor.reactor.seconds() - supervisor.started_at),
             "domains": sorted(supervisor.config.general.hosts),
             "sessions": sum(answer["own_sessions"] for answer in answers.values()),
             "workers": [_describe(w, answers.get(w.name)) for w in supervisor.workers],
+            **_silent(refusals),
         }
+
+    @control.command("cluster status")
+    async def cluster_status(args: Args) -> dict[str, Any]:
+        """Say what the workers know of the nodes."""
+        answers, refusals = await control.of_each("cluster status", args)
+        silent = {w.name: str(w.state) for w in supervisor.workers if w.state is not State.RUNNING}
+        return {**MERGES["cluster status"](answers), **_silent(silent | refusals)}
 
     @control.command("metrics")
     async def metrics(args: Args) -> str:
         """The metrics of all workers, and of the supervisor."""
         texts = {supervisor.config.cluster.name: exposition().decode()}
-        return merge(texts | dict(await control.of_all("own metrics", args, needed=False)))
+        answers, _ = await control.of_each("own metrics", args)
+        return merge(texts | dict(answers))
 
     @control.command("reload")
     async def reload(args: Args) -> Any:
@@ -160,3 +175,7 @@ def _describe(worker: Worker, answer: dict[str, Any] | None) -> dict[str, Any]:
     return worker.describe() | {"sessions": sessions}
 
 
+def _silent(reasons: dict[str, str]) -> dict[str, list[dict[str, str]]]:
+    """Says who has not answered, if anybody has not."""
+    rows = [{"node": node, "why": why} for node, why in sorted(reasons.items())]
+    return {"silent": rows} if rows else {}

@@ -6,6 +6,7 @@ Starting a machine takes seconds, so that each test here goes through a part of 
 import os
 import signal
 import subprocess
+import time
 import urllib.request
 
 from tests.integration.machine import BIN, Machine, MachineTestCase, connects
@@ -136,6 +137,16 @@ class WorkersTests(OneServer):
         alpha.process.wait()
         self.until(lambda: not [pid for pid in pids if _exists(pid)], "the end of the workers")
 
+    def test_just_frozen(self) -> None:
+        """Who looks before a freeze is noticed is soon told which worker does not answer."""
+        alpha = self.machine()
+        self.start(alpha)
+        os.kill(alpha.workers()["alpha.1"]["pid"], signal.SIGSTOP)
+        for command in ("status", "cluster status"):
+            began = time.monotonic()
+            silent = alpha.ctl(command)["silent"]
+            self.assertLess(time.monotonic() - began, 8)
+            self.assertEqual([row["node"] for row in silent], ["alpha.1"])
 
     def test_rolling_restart(self) -> None:
         """Workers are replaced one after the other, and somebody takes clients all the time."""
