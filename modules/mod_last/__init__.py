@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from modules.mod_last.store import LastStore, MemoryLastStore
 from modules.mod_last.store_sql import SCHEMA, SQLLastStore
 from mongoosetw.config.options import option
+from mongoosetw.hooks.cluster import SessionsCleanup
 from mongoosetw.hooks.presence import UnsetPresence
 from mongoosetw.hooks.roster import IsSubscribed
 from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
@@ -74,6 +75,12 @@ class Last(Module[LastOptions]):
         """Notes when a resource went, with the status that it left."""
         user = event.session.bare
         self.host.in_background(self.store.put(user, int(time.time()), event.status))
+
+    @on(SessionsCleanup)
+    async def lost(self, event: SessionsCleanup) -> None:
+        """Notes it for those, too, that have gone with their node, which alone knew the status."""
+        for user in dict.fromkeys(s.bare for s in event.sessions if s.available):
+            await self.store.put(user, int(time.time()), "")
 
     @on(RemoveUser)
     @on(AnonymousPurge)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from mongoosetw.auth.anonymous import GUEST, AnonymousBackend
 from mongoosetw.hooks.bus import Order
 from mongoosetw.hooks.c2s import OpenSession, SessionClosed
+from mongoosetw.hooks.cluster import SessionsCleanup
 from mongoosetw.hooks.users import AnonymousPurge
 from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
@@ -28,6 +30,7 @@ class _Watch:
         host.hooks.add(OpenSession, Order.CHECK, "auth", self._opens)
         # Behind all modules, which may still write something of the guest.
         host.hooks.add(SessionClosed, Order.LAST, "auth", self._closed)
+        host.hooks.add(SessionsCleanup, Order.LAST, "auth", self._lost)
 
     def _opens(self, event: OpenSession) -> None:
         # Two may have been let in at the same time, before either had a session.
@@ -37,7 +40,12 @@ class _Watch:
     def _closed(self, event: SessionClosed) -> None:
         user = event.session.bare
         if GUEST in event.session.flags and not self._host.sessions.of(user):
-            self._host.in_background(self._purge(AnonymousPurge(user)))
+            self._host.in_background(self._purge(user))
 
-    async def _purge(self, event: AnonymousPurge) -> None:
-        await self._host.hooks.run(event)
+    async def _lost(self, event: SessionsCleanup) -> None:
+        for user in dict.fromkeys(s.bare for s in event.sessions if GUEST in s.flags):
+            if not self._host.sessions.of(user):
+                await self._purge(user)
+
+    async def _purge(self, user: JID) -> None:
+        await self._host.hooks.run(AnonymousPurge(user))

@@ -63,3 +63,8 @@ class Mesh(Protocol):
 
     def watch(self, up: Callable[[Node], None], down: Callable[[Node], None]) -> None:
         """Has changes told: a link is up, before anything arrives on it; a link is down."""
+
+
+def is_first(mesh: Mesh) -> bool:
+    """Whether this node is the first of the living: it does what one of them has to do for all."""
+    return all(mesh.local.number < node.number for node in mesh.peers.values())

@@ -48,6 +48,23 @@ class SessionsLost(Hook):
 
 
 @dataclass(slots=True)
+class SessionsCleanup(Hook):
+    """Sessions have gone with their node, and what they have left has to be cleaned up.
+
+    Fired on one of the nodes that are left, once, when the lost one has had some seconds to come
+    back. (After a netsplit each half does it, and the sessions may still be there.)
+
+    :ivar sessions: of this host; nobody has their addresses now.
+    :ivar node: the name of the node.
+    """
+
+    mongooseim: ClassVar[str] = "sessions_cleanup"
+    may_wait: ClassVar[bool] = True
+    sessions: list[SessionLike]
+    node: str
+
+
+@dataclass(slots=True)
 class MessageLeaves(Hook):
     """A message is about to leave for a session of another node.
 

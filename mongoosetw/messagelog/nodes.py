@@ -7,14 +7,13 @@ one node, whichever of the two is lost.
 
 import logging
 import struct
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.mesh import Node, is_first
 from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
@@ -22,6 +21,7 @@ from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
 from mongoosetw.messagelog.waiting import MayWait
 from mongoosetw.storage.work import DatabaseUnavailable
+from mongoosetw.timers import Timers
 from mongoosetw.xmpp.jid import JID
 
 if TYPE_CHECKING:  # types only
@@ -73,7 +73,7 @@ class LogNodes:
         self._lost: dict[int, Node] = {}
         self._doubtful: set[int] = set()  # of the lost, those whose messages come first
         self._waiting: list[Deferred[None]] = []
-        self._calls: set[IDelayedCall] = set()
+        self._timers = Timers(server.clock)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
         self.may_wait = MayWait(
@@ -90,7 +90,7 @@ class LogNodes:
             on other nodes.
         """
         self._note(owners)
-        self._later(_ORPHANS, self._adopt_orphans)
+        self._timers.later(_ORPHANS, self._adopt_orphans)
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
             self._server.cluster.calls.serve(_COMMITTED, self._asked_to_commit)
@@ -98,9 +98,7 @@ class LogNodes:
 
     def stop(self) -> None:
         """The log is about to close."""
-        for call in self._calls:
-            call.cancel()
-        self._calls.clear()
+        self._timers.stop()
         self.flush()
 
     # -- messages that another node holds
@@ -266,10 +264,10 @@ class LogNodes:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._wait_again(self._log.held.lost(node.number))
         self._lost[node.number] = node
-        self._later(_GRACE, self._take_over)
+        self._timers.later(_GRACE, self._take_over)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
             self._doubtful.add(node.number)
-            self._later(_DOUBT, lambda: self._believe(node.number))
+            self._timers.later(_DOUBT, self._believe, node.number)
 
     def look_after_held(self) -> None:
         """What is on its way to sessions that nobody knows any more waits."""
@@ -284,19 +282,14 @@ class LogNodes:
         if owners:
             self._log.after_commit(lambda: self._tell_all(owners))
 
-    def _is_first(self) -> bool:
-        """Whether this is the node that takes over from others: of the living, the first."""
-        own = self._mesh.local.number
-        return all(own < node.number for node in self._mesh.peers.values())
-
     def _take_over(self) -> None:
-        if self._is_first():
+        if is_first(self._mesh):
             for number in list(self._lost):
                 self._run(self._recover(number))
 
     def _adopt_orphans(self) -> None:
         """Nodes that have ended with all others, and are not started again, have left messages."""
-        if self._is_first():
+        if is_first(self._mesh):
             self._run(self._adopt())
 
     async def _adopt(self) -> None:
@@ -310,7 +303,7 @@ class LogNodes:
             await self._log.recover(number)
             owners = await self._log.owners_waiting(number)
         except DatabaseUnavailable:
-            self._later(_GRACE, self._take_over)
+            self._timers.later(_GRACE, self._take_over)
             return
         self._note(owners)
         for owner in owners:
@@ -345,14 +338,6 @@ class LogNodes:
     def _stranded(self, identifier: int, holder: int, user: JID) -> None:
         self._log.held.keep(identifier, holder)
         self.waits(user, self._log.number(user))
-
-    def _later(self, delay: float, function: Callable[[], None]) -> None:
-        def run() -> None:
-            self._calls.discard(call)
-            function()
-
-        call: IDelayedCall = self._server.clock.callLater(delay, run)
-        self._calls.add(call)
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         Deferred.fromCoroutine(coroutine).addErrback(_log_failure)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.calls import Calls
+from mongoosetw.cluster.sessions.cleanup import Cleanup
 from mongoosetw.cluster.sessions.directory import Directory
 from mongoosetw.cluster.sessions.moving import Moves
 from mongoosetw.cluster.sessions.redis import RedisDirectory
@@ -38,10 +39,12 @@ class Cluster:
             self.directory = RedisDirectory(mesh, clock, self.relay, self.calls, store, *notes)
         self.relay.start()  # it hears of a lost link when the sessions behind it are gone
         self.moves = Moves(server, self.relay)
+        self._cleanup = Cleanup(server)
 
     def attach(self, host: "Host") -> None:
         """A host is served from now on."""
         self.directory.attach(host)
+        self._cleanup.attach(host)
 
     def detach(self, host: "Host") -> None:
         """It is served no longer."""
@@ -49,6 +52,7 @@ class Cluster:
 
     def stop(self) -> None:
         """The server stops: nobody waits for other nodes any more."""
+        self._cleanup.stop()
         self.moves.stop()
         self.directory.stop()
         self.relay.stop()

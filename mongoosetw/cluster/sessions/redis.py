@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mongoosetw.cluster.mesh import Mesh, Node
+from mongoosetw.cluster.mesh import Mesh, Node, is_first
 from mongoosetw.cluster.sessions.calls import CallFailed, Calls
 from mongoosetw.cluster.sessions.changes import (
     BadFrame,
@@ -408,8 +408,7 @@ class RedisDirectory:
 
     def _clean_later(self, node: Node) -> None:
         """One of the nodes that are left removes what a dead one has left in Redis."""
-        first = min((*self._peers, self._mesh.local.name)) == self._mesh.local.name
-        if first and node.name not in self._peers:
+        if is_first(self._mesh) and node.name not in self._peers:
             self._tasks.run(self._upkeep.clean(node.name))
 
     # -- what other nodes tell

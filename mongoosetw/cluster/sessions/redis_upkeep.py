@@ -5,50 +5,27 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.sessions.redis_store import ALIVE, Entry, Store
 from mongoosetw.cluster.sessions.redis_watching import Watching
 from mongoosetw.hooks.bus import begin
 from mongoosetw.storage.redis import RedisUnavailable
+from mongoosetw.timers import Timers
 
 logger = logging.getLogger(__name__)
 AGAIN: Final = 5.0
 """Seconds until what Redis has refused is tried again."""
 
 
-class Tasks:
+class Tasks(Timers):
     """What a node does later or beside, until it stops."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._delayed: set[IDelayedCall] = set()
-        self.stopped = False
-
-    def later(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
-        """Does something later, unless the server stops."""
-
-        def run() -> None:
-            self._delayed.discard(call)
-            function(*args)
-
-        if not self.stopped:
-            call = self._clock.callLater(seconds, run)
-            self._delayed.add(call)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs what asks Redis; nobody waits for it."""
         outcome = begin(_patiently(coroutine))
         if isinstance(outcome, Deferred):
             outcome.addErrback(_log_failed)
-
-    def stop(self) -> None:
-        """The server stops."""
-        self.stopped = True
-        for call in self._delayed:
-            call.cancel()
-        self._delayed.clear()
 
 
 class Upkeep:
