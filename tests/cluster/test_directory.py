@@ -347,6 +347,21 @@ class ConflictTests(DirectoryCase):
         self.assertEqual(self.c.known()[ROMEO][0], older.sid)
         self.assertIsNone(older.closed)
 
+    def test_loser_that_does_not_know_yet(self) -> None:
+        """Who has had the newer one, which is over, does not take the older one for alive."""
+        self.all.network.latency = (0.3, 0.3)
+        for open_for in (0.0, 0.4):
+            older = self.a.open(ROMEO, 1)
+            self.all.run_for(0.1)
+            newer = self.b.open(ROMEO)
+            self.all.run_for(open_for)
+            newer.close()
+            self.assertNotIn(ROMEO, self.b.known())
+            self.all.run_for(0.25)
+            self.assertNotIn(ROMEO, self.b.known())
+            self.all.run_for(3)
+            self.assertEqual(older.closed, "conflict")
+            self.assert_agreed()
 
     def test_lesser_one_comes_later(self) -> None:
         """The same, if the lesser one becomes known when the greater one is known already."""

@@ -101,7 +101,7 @@ class MovingTests(ClusterTestCase):
 
     def test_gone_for_a_while(self) -> None:
         """What arrives while the phone is nowhere comes back; all else is in order, and once."""
-        for seed in range(18):
+        for seed in range(40):
             self.go(seed, leaves=True)
             self.assertEqual(self.arrived, sorted(self.arrived), f"seed {seed}")
             errors = [int(s.id) for s in self.romeo.received if _is_refusal(s)]

@@ -3,7 +3,8 @@
 There is no vote. Every node registers the session with the greatest sid of those that it knows,
 and closes those of its own that are not it; what it has told to others of them is taken back when
 they are closed. Until then the lesser ones of other nodes are kept aside: one of them counts when
-the greater is gone and nobody has told its node.
+the greater is gone and nobody has told its node. If it was told, the lesser one is doomed, and
+counts no more: two nodes would each take the session of the other for the one that is there.
 """
 
 from collections.abc import Callable
@@ -22,10 +23,16 @@ class Claims:
     """The sessions of other nodes, and which of them are registered.
 
     :param leaves: told of each that is registered no longer.
+    :param is_doomed: whether the node of a session was told of a newer one, which is over by now.
     """
 
-    def __init__(self, leaves: Callable[[RemoteSession], object]) -> None:
+    def __init__(
+        self,
+        leaves: Callable[[RemoteSession], object],
+        is_doomed: Callable[[RemoteSession], bool] = lambda session: False,
+    ) -> None:
         self._leaves = leaves
+        self._is_doomed = is_doomed
         self._ending: set[RemoteSession] = set()
         self._aside: dict[JID, list[RemoteSession]] = {}
 
@@ -33,7 +40,7 @@ class Claims:
         """A session of another node has become known."""
         registry = session.host.sessions
         current = registry.get(session.jid)
-        if current is not None and current.sid >= session.sid:
+        if (current is not None and current.sid >= session.sid) or self._is_doomed(session):
             self._put_aside(session)  # its node closes it, when it learns of the newer one
             return
         older = registry.add(session)
@@ -106,7 +113,10 @@ class Claims:
         if jid not in self._aside or host.sessions.get(jid) is not None:
             return None
         aside = self._aside[jid]
-        newest = max(aside, key=lambda session: session.sid)
+        alive = [session for session in aside if not self._is_doomed(session)]
+        if not alive:
+            return None
+        newest = max(alive, key=lambda session: session.sid)
         aside.remove(newest)
         if not aside:
             del self._aside[jid]

@@ -148,10 +148,14 @@ class Feed:
             del self._unseen[session]
 
     @property
+    def whole(self) -> bool:
+        """Whether all sessions were told, also those that are on their way."""
+        return not self.behind and not self._runs
+
+    @property
     def settled(self) -> bool:
         """Whether the node knows all sessions but those of :meth:`missed`."""
-        told = not self.behind and not self._runs
-        return told and self._acknowledged >= self._end
+        return self.whole and self._acknowledged >= self._end
 
     def missed(self) -> list[SessionLike]:
         """Sessions that are available and that the node did not know as such."""

@@ -8,10 +8,10 @@ happened: it is whole until then.
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 
 from mongoosetw.c2s.binding import REPLACED
@@ -34,40 +34,7 @@ ROOM: Final = 4 * 1024 * 1024
 """Bytes that wait for one session."""
 _GLANCE: Final = 0.1
 
-_REMEMBERED: Final = 100_000
-
 Use = Callable[[SessionLike | None], None]
-V = TypeVar("V")
-
-
-class Recent(Generic[V]):
-    """What happened to some sessions lately, by their sids."""
-
-    def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._known: dict[int, tuple[V, float]] = {}  # oldest first
-
-    def put(self, sid: int, value: V) -> None:
-        """Notes something."""
-        now = self._clock.seconds()
-        self._known.pop(sid, None)
-        self._known[sid] = value, now
-        while self._known:
-            oldest = next(iter(self._known))
-            if self._known[oldest][1] > now - self._seconds and len(self._known) <= _REMEMBERED:
-                break
-            del self._known[oldest]
-
-    def get(self, sid: int) -> V | None:
-        """What was noted."""
-        found = self._known.get(sid)
-        return None if found is None else found[0]
-
-    def values(self) -> list[V]:
-        """All that is not too old."""
-        since = self._clock.seconds() - self._seconds
-        return [value for value, at in self._known.values() if at > since]
 
 
 class MovingSession(Elsewhere):

@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.copy import Copy
 from mongoosetw.cluster.sessions.feed import Feed
+from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
 
 PATIENCE: Final = 1.0
 """Seconds until a node whose queue was full is told anew, or is asked anew."""
+MEMORY: Final = 30.0
+"""Seconds after which a node knows of all that it was told."""
 
 
 class Peer:
@@ -20,9 +26,10 @@ class Peer:
     :ivar asked_at: when it was last asked.
     :ivar found: sessions that became available before it had seen all of this node's.
     :ivar asked: domains that it serves only since a moment ago.
+    :ivar over: sids of this node's sessions that are over, and of which it was told, by address.
     """
 
-    def __init__(self, node: Node, send: Callable[[bytes], bool]) -> None:
+    def __init__(self, node: Node, send: Callable[[bytes], bool], clock: IReactorTime) -> None:
         self.node = node
         self.copy = Copy()
         self.feed = Feed(send, lambda: self.copy.seen)
@@ -31,6 +38,7 @@ class Peer:
         self.asked_at = -PATIENCE
         self.found: list[SessionLike] = []
         self.asked: set[str] = set()
+        self.over: Recent[JID, int] = Recent(clock, MEMORY)
 
     def available(self) -> list[SessionLike]:
         """Its sessions that are available."""

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.fences import MEMORY, Fences
-from mongoosetw.cluster.sessions.moving import MovingSession, Recent
+from mongoosetw.cluster.sessions.moving import MovingSession
 from mongoosetw.cluster.sessions.pressure import Pressure
+from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
@@ -46,8 +47,8 @@ class Relay:
         self._asker = ""
         self._shows: dict[tuple[str, Op, JID], list[str]] = {}
         self._flushed = True
-        self._moved: Recent[int] = Recent(server.clock, MEMORY)
-        self._came: Recent[JID] = Recent(server.clock, MEMORY)
+        self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
+        self._came: Recent[int, JID] = Recent(server.clock, MEMORY)
         self._pressure = Pressure(server)
         self._repeats = Repeats(server.mesh, server.clock, self._send_to)
         own = server.mesh.local.name

@@ -70,7 +70,7 @@ class Replicated:
         self._hosts: dict[str, Host] = {}
         self._peers: dict[str, Peer] = {}
         self._stopped = False
-        self._claims = Claims(relay.leaves)
+        self._claims = Claims(relay.leaves, self._is_doomed)
         self._available: dict[SessionLike, None] = {}  # in the order of time
         self._pacing: IDelayedCall | None = None
         self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
@@ -179,6 +179,9 @@ class Replicated:
         if self._peers:
             replaced = session.host.sessions.get(session.jid) is not None
             self._tell(closed(session.sid, replaced=replaced))
+        for peer in self._peers.values():
+            if peer.feed.whole:
+                peer.over.put(session.jid, session.sid)
         self._follow(self._claims.freed(session.host, session.jid))
 
     def _disappear(self, session: SessionLike) -> None:
@@ -213,7 +216,7 @@ class Replicated:
         def send(frame: bytes) -> bool:
             return self._mesh.send(node.name, CHANNEL, frame)
 
-        peer = self._peers[node.name] = Peer(node, send)
+        peer = self._peers[node.name] = Peer(node, send, self._clock)
         self._begin(peer)
 
     def _begin(self, peer: Peer) -> None:
@@ -421,6 +424,12 @@ class Replicated:
         if not goes_on:
             self._introduce(peer, session)
         return session if session.available else None
+
+    def _is_doomed(self, session: RemoteSession) -> bool:
+        """Whether its node has been told of a newer one of this node, and closes it therefore."""
+        peer = self._peers.get(session.node)
+        newer = None if peer is None else peer.over.get(session.jid)
+        return newer is not None and newer > session.sid
 
     def _is_seen(self, older: SessionLike | None, sid: int) -> bool:
         """Whether clients of this node know a session as it was before it moved."""
