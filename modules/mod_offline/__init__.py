@@ -197,10 +197,16 @@ class Offline(Module[OfflineOptions]):
     def unacknowledged(self, event: UnacknowledgedMessage) -> Outcome:
         """A session ended with a message on its way: it goes to another one, or waits."""
         if event.stanza.log is None:
-            return None
+            return STOP if self._is_elsewhere(event) else None
         self.messages.keep(event.session.bare, event.stanza.log, event.session.sid)
         self.later(0, self.offer, event.session.bare)
         return STOP
+
+    def _is_elsewhere(self, event: UnacknowledgedMessage) -> bool:
+        """Whether another session has got a message for certain: else it would be in the log."""
+        to = event.stanza.to
+        to_account = to is not None and to.bare == event.session.bare and to != event.session.jid
+        return to_account and self._can_wait(event.stanza)
 
     @on(ArchivePageSent)
     def synchronised(self, event: ArchivePageSent) -> None:

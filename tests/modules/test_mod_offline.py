@@ -319,3 +319,14 @@ class LateTests(OfflineTestCase):
             again = self.juliet("again")
             self.assertEqual(bodies(again), [str(start)])
             again.lose()
+
+    def test_unacknowledged_message_that_another_client_has(self) -> None:
+        """What one client has not acknowledged is not sent again to one that has got it, too."""
+        first, other = self.connect("juliet@localhost/b"), self.juliet("other")
+        first.enable_sm()
+        first.send("<presence/>")
+        self.say("x")
+        self.assertEqual([bodies(first), bodies(other)], [["x"], ["x"]])
+        first.lose()
+        self.pass_time(10)
+        self.assertEqual(bodies(other), ["x"])
