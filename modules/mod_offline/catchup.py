@@ -76,7 +76,6 @@ class CatchUp:
     async def run(self) -> None:
         """Delivers all that waits. What arrives after it has returned is not held back."""
         after = 0
-        await self._log.without_doubt()
         while True:
             after, more = await self._next_page(after)
             if not more:
@@ -121,7 +120,7 @@ class CatchUp:
 
     async def _read(self, after: int) -> list[Pending]:
         """What waits behind an id; as long as the database is away, the client waits for it."""
-        await self._log.barrier()
+        await self._log.all_written(self._session.bare)
         while True:
             try:
                 return await self._log.pending(self._session.bare, after, PAGE)

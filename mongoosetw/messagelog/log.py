@@ -387,9 +387,10 @@ class MessageLog:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
         return self.number(user) not in self._may_wait
 
-    async def without_doubt(self) -> None:
-        """Waits until what lost nodes had on their way to sessions is found by reading."""
-        await self._nodes.without_doubt()
+    async def all_written(self, user: JID) -> None:
+        """Waits until what any node had on its way to a user is found by reading."""
+        await self._nodes.all_written(user)
+        await self._writer.barrier()
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""

@@ -7,6 +7,7 @@ one node, whichever of the two is lost.
 
 import logging
 import struct
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -37,8 +38,9 @@ _SETTLED: Final = 0
 _KEPT: Final = 1
 _LOOK: Final = 2
 _RECOVERED: Final = 3
-_MAY_WAIT: Final = 5
 _WAITING: Final = 4
+_MAY_WAIT: Final = 5
+_HOLD: Final = 6
 _ITEM: Final = struct.Struct("!QQB")
 _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
@@ -73,6 +75,7 @@ class LogNodes:
         self._lost: dict[int, Node] = {}
         self._doubtful: set[int] = set()  # of the lost, those whose messages come first
         self._waiting: list[Deferred[None]] = []
+        self._writers: Counter[int] = Counter()  # nodes that write something for an owner now
         self._timers = Timers(server.clock)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
@@ -177,13 +180,20 @@ class LogNodes:
         self._recent |= dict.fromkeys(owners, self._server.clock.seconds())
 
     def found(self, session: SessionLike) -> None:
-        """A session of another node takes messages from now on; it may have missed some."""
+        """A session of another node takes messages from now on; it may have missed some.
+
+        It has to know that before it gets newer ones from here, so it is told at once, and asks
+        itself when those are on disk.
+        """
         if self._recent.pop(self._log.number(session.bare), None) is not None:
-            self._log.after_commit(lambda: self.look(session))
+            self._send_user(session, _HOLD)
 
     def look(self, session: SessionLike) -> None:
         """Has the node of a session look for what waits for its user."""
-        payload = bytes((_LOOK,)) + str(session.bare).encode()
+        self._send_user(session, _LOOK)
+
+    def _send_user(self, session: SessionLike, kind: int) -> None:
+        payload = bytes((kind,)) + str(session.bare).encode()
         self._mesh.send(cast(RemoteSession, session).node, CHANNEL, payload)
 
     def _tell_of(self, owners: list[int]) -> None:
@@ -197,10 +207,14 @@ class LogNodes:
         :raises CallFailed: the node does not answer.
         :raises DatabaseUnavailable: the table cannot be read.
         """
-        if self._server.cluster is not None:
-            calls = self._server.cluster.calls
-            await calls.call(node.name, _COMMITTED, b"", _PATIENCE)
+        await self._ask_to_commit(node)
         return await self._log.owners_waiting()
+
+    def _ask_to_commit(self, node: Node) -> Deferred[bytes]:
+        """Fires when all that a node has written is on disk; fails with CallFailed."""
+        if self._server.cluster is None:
+            return succeed(b"")
+        return self._server.cluster.calls.call(node.name, _COMMITTED, b"", _PATIENCE)
 
     async def _asked_to_commit(self, node: Node, payload: bytes) -> bytes:
         await self._log.barrier()
@@ -227,24 +241,44 @@ class LogNodes:
                 if self._log.number(user) in owners:
                     host.hooks.fire(MessagesWait(user, False))
 
-    async def without_doubt(self) -> None:
-        """Waits until all that lost nodes had on their way has its rows.
+    async def all_written(self, user: JID) -> None:
+        """Waits until all that other nodes had on their way to a user has its rows.
 
-        A session that comes from there would get what is newer before it. If the node lives,
+        A session that comes from a lost node would get what is newer before it. If the node lives,
         and only the link is lost, that may take for ever: then there is an end to it.
         """
-        while self._doubtful:
+        owner = self._log.number(user)
+        while self._doubtful or owner in self._writers:
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
             await waiting
+
+    def _hold(self, node: Node, user: JID) -> None:
+        """A node writes something for a user right now: their session waits for that."""
+        owner = self._log.number(user)
+        self.may_wait.learn((owner,))
+        self._writers[owner] += 1
+        asked = self._ask_to_commit(node).addErrback(_unless_lost)
+        asked.addCallback(lambda _: self._written(owner))
+        self._tell(user, here=True)
+
+    def _written(self, owner: int) -> None:
+        self._writers[owner] -= 1
+        if not self._writers[owner]:
+            del self._writers[owner]
+            self._go_on()
 
     def _believe(self, number: int) -> None:
         """A node's messages are not waited for any more."""
         self._doubtful.discard(number)
         if not self._doubtful:
-            ready, self._waiting = self._waiting, []
-            for waiting in ready:
-                waiting.callback(None)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Whoever waits looks whether there is still a reason to."""
+        ready, self._waiting = self._waiting, []
+        for waiting in ready:
+            waiting.callback(None)
 
     # -- nodes that come and go
 
@@ -328,6 +362,8 @@ class LogNodes:
             self._stranded(identifier, holder, JID.parse(rest[_STRANDED.size :].decode()))
         elif kind == _LOOK:
             self._tell(JID.parse(rest.decode()), here=True)
+        elif kind == _HOLD:
+            self._hold(node, JID.parse(rest.decode()))
         elif kind == _WAITING:
             self._tell_present({number for (number,) in _ID.iter_unpack(rest)})
         elif kind == _RECOVERED:
@@ -349,6 +385,11 @@ def _unless_gone(failure: Failure) -> bytes:
     if error.reason not in ("link-lost", "no-link"):
         raise error
     return b""  # its messages are taken over
+
+
+def _unless_lost(failure: Failure) -> bytes:
+    failure.trap(CallFailed)
+    return b""  # a lost node's messages are waited for in another way
 
 
 def _log_failure(failure: Failure) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from sqlalchemy import func, select
 
 from mongoosetw.messagelog.tables import messages, pending
+from mongoosetw.storage.batch import LogWriter
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp import ns
@@ -379,3 +380,29 @@ class RaceTests(MessagesTestCase):
             self.run_for(1)
             juliet.lose()
             self.run_for(3)
+
+
+class SlowDiskTests(RaceTests):
+    """The same where what is written takes a second to be on disk."""
+
+    def setUp(self) -> None:
+        """Has all that is written wait."""
+        self.patch(LogWriter, "_rest", 1.0)
+        super().setUp()
+
+    def test_after_a_netsplit(self) -> None:
+        """What was sent while the nodes did not reach each other comes before what is newer."""
+        juliet = self.juliet("b")
+        self.cut("a", "b")
+        self.run_for(20)
+        said = [str(number) for number in range(10)]
+        for text in said:
+            self.say(text)
+        self.heal()
+        for number in range(10, 90):
+            said.append(str(number))
+            self.say(said[-1])
+            self.run_for(COMMIT)
+            juliet.ack()
+        self.run_for(5)
+        self.assertEqual(bodies(juliet), said)
