@@ -99,6 +99,26 @@ class MovingTests(ClusterTestCase):
             self.assertEqual(self.romeo.received, [])
             self.forget()
 
+    def test_two_come_at_once(self) -> None:
+        """A phone that waits for what is under way waits for one that was quicker, too."""
+        self.move("d")
+        self.run_for(1)
+        self.write()
+        self.run_for(1)
+        self.phones[-1].send("</stream:stream>")
+        self.run_for(1)
+        self.cluster.network.wire("d", "a").slower = 1.0
+        self.move("a")
+        self.run_for(0.2)
+        self.cluster.network.wire("a", "c").slower = 2.0
+        self.move("c")
+        self.run_for(0.2)
+        self.write()
+        self.run_for(1)
+        self.write()
+        self.run_for(10)
+        self.assertEqual(self.arrived, [0, 1, 2])
+
     def test_gone_for_a_while(self) -> None:
         """What arrives while the phone is nowhere comes back; all else is in order, and once."""
         for seed in range(40):

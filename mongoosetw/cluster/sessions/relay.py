@@ -147,7 +147,14 @@ class Relay:
         if older is not None and older.local:
             return None
         assert older is None or isinstance(older, RemoteSession)
-        return self._fences.comes_home(jid, older)
+        coming = self._fences.comes_home(jid, older)
+        if coming is not None:
+            coming.addCallback(lambda _: self._comes_behind(jid, older))
+        return coming
+
+    def _comes_behind(self, jid: JID, older: SessionLike | None) -> Deferred[None] | None:
+        """Another session may have had the address meanwhile, and have been written to."""
+        return None if self._find(jid) is older else self.comes_home(jid)
 
     def arrives(self, session: SessionLike) -> None:
         """A session of this node is registered."""
