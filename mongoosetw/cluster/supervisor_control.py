@@ -109,33 +109,7 @@ def supervisor_control(supervisor: "SupervisorService") -> Control:
     """The table of a supervisor's own commands."""
     control = SupervisorControl(supervisor)
 
-    @control.command("status")
-    async def status(args: Args) -> dict[str, Any]:
-        """Say what runs."""
-        found, refusals = await control.of_each("status", args)
-        answers = dict(found)
-        return {
-            "version": __version__,
-            "uptime": round(supervisor.reactor.seconds() - supervisor.started_at),
-            "domains": sorted(supervisor.config.general.hosts),
-            "sessions": sum(answer["own_sessions"] for answer in answers.values()),
-            "workers": [_describe(w, answers.get(w.name)) for w in supervisor.workers],
-            **_silent(refusals),
-        }
-
-    @control.command("cluster status")
-    async def cluster_status(args: Args) -> dict[str, Any]:
-        """Say what the workers know of the nodes."""
-        answers, refusals = await control.of_each("cluster status", args)
-        silent = {w.name: str(w.state) for w in supervisor.workers if w.state is not State.RUNNING}
-        return {**MERGES["cluster status"](answers), **_silent(silent | refusals)}
-
-    @control.command("metrics")
-    async def metrics(args: Args) -> str:
-        """The metrics of all workers, and of the supervisor."""
-        texts = {supervisor.config.cluster.name: exposition().decode()}
-        answers, _ = await control.of_each("own metrics", args)
-        return merge(texts | dict(answers))
+    _add_looks(control, supervisor)
 
     @control.command("reload")
     async def reload(args: Args) -> Any:
@@ -168,6 +142,38 @@ def supervisor_control(supervisor: "SupervisorService") -> Control:
         return {"stopping": True}
 
     return control
+
+
+def _add_looks(control: SupervisorControl, supervisor: "SupervisorService") -> None:
+    """What tells how the workers are."""
+
+    @control.command("status")
+    async def status(args: Args) -> dict[str, Any]:
+        """Say what runs."""
+        found, refusals = await control.of_each("status", args)
+        answers = dict(found)
+        return {
+            "version": __version__,
+            "uptime": round(supervisor.reactor.seconds() - supervisor.started_at),
+            "domains": sorted(supervisor.config.general.hosts),
+            "sessions": sum(answer["own_sessions"] for answer in answers.values()),
+            "workers": [_describe(w, answers.get(w.name)) for w in supervisor.workers],
+            **_silent(refusals),
+        }
+
+    @control.command("cluster status")
+    async def cluster_status(args: Args) -> dict[str, Any]:
+        """Say what the workers know of the nodes."""
+        answers, refusals = await control.of_each("cluster status", args)
+        silent = {w.name: str(w.state) for w in supervisor.workers if w.state is not State.RUNNING}
+        return {**MERGES["cluster status"](answers), **_silent(silent | refusals)}
+
+    @control.command("metrics")
+    async def metrics(args: Args) -> str:
+        """The metrics of all workers, and of the supervisor."""
+        texts = {supervisor.config.cluster.name: exposition().decode()}
+        answers, _ = await control.of_each("own metrics", args)
+        return merge(texts | dict(answers))
 
 
 def _describe(worker: Worker, answer: dict[str, Any] | None) -> dict[str, Any]:
