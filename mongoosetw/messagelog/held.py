@@ -88,11 +88,6 @@ class Held:
         """
         return self._lose(lambda holder: holder & 255 == node, self._young, self._old)
 
-    @property
-    def has_old(self) -> bool:
-        """Whether anything has been on its way for long."""
-        return bool(self._old or self._written)
-
     def outlived(self, alive: Collection[int]) -> set[int]:
         """What has been on its way for long to sessions that are no more waits.
 

@@ -55,6 +55,8 @@ _GRACE: Final = 1.0
 """Seconds that a lost node has to come back before its messages are taken over."""
 _DOUBT: Final = 5.0
 """Seconds after a loss, after which nobody waits for that any more."""
+_LOOKS: Final = 3
+"""Ticks after a loss: what has just been sent then has been on its way for long by the last."""
 _ORPHANS: Final = 30.0
 """Seconds after the start, until which all nodes are linked that will be."""
 
@@ -76,6 +78,7 @@ class LogNodes:
         self._doubtful: set[int] = set()  # of the lost, those whose messages come first
         self._waiting: list[Deferred[None]] = []
         self._writers: Counter[int] = Counter()  # nodes that write something for an owner now
+        self._looks = 0
         self._timers = Timers(server.clock)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
@@ -297,6 +300,7 @@ class LogNodes:
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._wait_again(self._log.held.lost(node.number))
+        self._looks = _LOOKS
         self._lost[node.number] = node
         self._timers.later(_GRACE, self._take_over)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
@@ -304,9 +308,10 @@ class LogNodes:
             self._timers.later(_DOUBT, self._believe, node.number)
 
     def look_after_held(self) -> None:
-        """What is on its way to sessions that nobody knows any more waits."""
-        if not self._log.held.has_old:
+        """After a loss, what is on its way to sessions that nobody knows any more waits."""
+        if not self._looks:
             return
+        self._looks -= 1
         hosts = self._server.hosts.values()
         alive = {session.sid for host in hosts for session in host.sessions}
         self._wait_again(self._log.held.outlived(alive))
@@ -349,6 +354,7 @@ class LogNodes:
 
     def _recovered(self, number: int) -> None:
         """A lost node's messages have their rows: what has arrived is removed from them."""
+        self._looks = _LOOKS  # this node may not have been linked to the lost one
         self._lost.pop(number, None)
         self._believe(number)
         self._log.remove(self._settled.pop(number, []))

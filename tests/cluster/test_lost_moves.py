@@ -101,3 +101,22 @@ class GoneTests(SlowMovesTestCase):
         alive = [client for client in clients if not client.transport.closed]
         self.assertEqual(len(alive), 1)
         self.check_heard(alive[0])
+
+
+class SuccessorTests(SlowMovesTestCase):
+    """A node dies to which a session has moved just before."""
+
+    def test_what_came_by_the_old_node(self) -> None:
+        """What came to a session's old place, and went with the new one, arrives all the same."""
+        client = self.begin()
+        self.talk_for(8)
+        self.run_for(0.3)
+        client.pump()
+        self.assertIn("resumed", [nonza.name[1] for nonza in client.nonzas])
+        self.kill("c")
+        again = self.connect(JULIET, "b")
+        self.run_for(1)
+        again.enable_sm()
+        again.send("<presence/>")
+        self.run_for(12)
+        self.check_heard(again)
