@@ -127,12 +127,22 @@ class Roster(Module[RosterOptions]):
     @on(AnonymousPurge)
     async def remove_user(self, event: RemoveUser) -> None:
         """Cancels all subscriptions of a user that is removed, and forgets the roster."""
-        async with self.rosters.changing(event.user) as contacts:
-            await self._store.remove_user(event.user)
-            self.rosters.forget(event.user)
-            self._cache.changed(str(event.user))
+        user = event.user
+        async with self.rosters.changing(user) as contacts:
+            watching = [item.jid for item in contacts.all() if item.state.from_]
+            seen = {contact: await self._seen(user, contact) for contact in watching}
+            await self._store.remove_user(user)
+            self.rosters.forget(user)
+            self._cache.changed(str(user))
         for item in contacts.all():
-            self._cancel(event.user, item)
+            self._cancel(user, item)
+            self._hide(seen.get(item.jid, []), item.jid)
+
+    async def _seen(self, user: JID, contact: JID) -> list[SessionLike]:
+        """The sessions of a user that are shown to a contact."""
+        sessions = self.host.sessions.available(user)
+        hidden = await hidden_from(sessions, contact)
+        return [session for session in sessions if session not in hidden]
 
     @on(RemoveDomain)
     async def remove_domain(self, event: RemoveDomain) -> None:

@@ -377,6 +377,16 @@ class SubscriptionTests(FriendsCase):
         self.juliet[0].send("<presence><show>away</show></presence>")
         self.assertEqual([self.seen(client) for client in self.romeo], [[], []])
 
+    def test_removed(self) -> None:
+        """§2.5.2: whom a contact removes from the roster sees all resources go, once."""
+        self.test_handshake()
+        self.forget(*self.romeo, *self.juliet)
+        item = f"<item jid='{ROMEO}' subscription='remove'/>"
+        self.juliet[1].send(f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>{item}</query></iq>")
+        for client in self.romeo:
+            seen = [line for line in self.seen(client) if line.startswith("unavailable")]
+            self.assertEqual(sorted(seen), ["unavailable juliet/b", "unavailable juliet/c"])
+
     def test_request_waits(self) -> None:
         """§3.1.3: a request is shown at the next login, at whatever node."""
         self.connect("nurse@localhost/x", "c").send(f"<presence to='{JULIET}' type='subscribe'/>")

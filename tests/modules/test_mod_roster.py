@@ -200,6 +200,14 @@ class SubscriptionTests(RosterTestCase):
         self.assertEqual(gone, ["romeo@localhost/a", "romeo@localhost/phone"])
         self.assertIn("unavailable", [s.type for s in self.romeo.received])
 
+    def test_account_removed(self) -> None:
+        """Whose account is removed is seen to leave by the contacts, once (XEP-0077 §3.2)."""
+        self.befriend()
+        self.await_(self.host.accounts.remove(self.romeo.jid.bare))
+        self.romeo.send("</stream:stream>")
+        gone = [str(s.from_) for s in self.juliet.received if s.type == "unavailable"]
+        self.assertEqual(gone, ["romeo@localhost/a"])
+
     def test_pre_approval(self) -> None:
         """A subscription approved beforehand is granted at once (§3.4)."""
         self.juliet.send("<presence to='romeo@localhost' type='subscribed'/>")
