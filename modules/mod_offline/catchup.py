@@ -78,14 +78,20 @@ class CatchUp:
         after = 0
         while True:
             after, more = await self._next_page(after)
-            if not more:
-                while self._held:
-                    self._send(self._held[0])
-                    self._held.popleft()
+            if not more and self._again and self._rest is None:
+                # Another node has had it all the time: what is held back may be newer
+                after, self._again = 0, False
+            elif not more:
+                self._send_held()
                 if not self._again and self._rest is None:
                     return
                 after, self._again, self._rest = 0, False, None
             await self._wait_for_room()
+
+    def _send_held(self) -> None:
+        while self._held:
+            self._send(self._held[0])
+            self._held.popleft()
 
     async def _next_page(self, after: int) -> tuple[int, bool]:
         """Delivers messages behind an id, up to those that did not find room in memory.

@@ -303,11 +303,15 @@ class SplitTests(MessagesTestCase):
 class ClockTests(MessagesTestCase):
     """Nodes whose clocks differ, so that ids are no order among them."""
 
+    def restart_slow(self, node: str) -> None:
+        """A node comes back with a clock that is slow."""
+        self.kill(node)
+        self.start(node, skew=-60.0)
+        self.run_for(3)
+
     def test_newer_ones_with_lesser_ids(self) -> None:
         """What comes while a client catches up does not end that, whatever its id."""
-        self.kill("c")
-        self.start("c", skew=-30.0)
-        self.run_for(3)
+        self.restart_slow("c")
         self.register("juliet@localhost")
         nurse = self.connect("nurse@localhost/phone", node="c")
         for number in range(60):
@@ -318,6 +322,32 @@ class ClockTests(MessagesTestCase):
             juliet.ack()
             self.run_for(1)
         self.assertEqual(bodies(juliet), [*map(str, range(60)), "nurse"])
+
+    def test_found_by_one_node_after_the_other(self) -> None:
+        """What waits at a second node comes before what is newer from there, though the client
+        is still being given what has waited at the first one."""
+        self.restart_slow("c")
+        juliet = self.juliet()
+        nurse = self.connect("nurse@localhost/phone", node="c")
+        for other in ("a", "c"):
+            self.cut("b", other)
+        self.run_for(15)
+        for number in range(60):
+            self.say(str(number))
+        self.cluster.network.heal("a", "b")
+        self.run_for(10)
+        say = "<message to='juliet@localhost' type='chat'><body>{}</body></message>"
+        nurse.send(say.format("older"))
+        self.run_for(1)
+        self.heal()
+        self.run_for(10)
+        nurse.send(say.format("newer"))
+        for _ in range(10):
+            juliet.ack()
+            self.run_for(1)
+        got = bodies(juliet)
+        self.assertEqual([text for text in got if text in ("older", "newer")], ["older", "newer"])
+        self.assertEqual(len(got), 62)
 
 
 class MayWaitTests(MessagesTestCase):
