@@ -78,20 +78,18 @@ class CatchUp:
         after = 0
         while True:
             after, more = await self._next_page(after)
-            if not more and self._again and self._rest is None:
-                # Another node has had it all the time: what is held back may be newer
+            if more:
+                pass
+            elif self._again:  # what was found out to wait is older than what is held back
                 after, self._again = 0, False
-            elif not more:
-                self._send_held()
-                if not self._again and self._rest is None:
+            else:
+                while self._held:
+                    self._send(self._held[0])
+                    self._held.popleft()
+                if self._rest is None and not self._again:
                     return
-                after, self._again, self._rest = 0, False, None
+                after, self._rest = 0, None
             await self._wait_for_room()
-
-    def _send_held(self) -> None:
-        while self._held:
-            self._send(self._held[0])
-            self._held.popleft()
 
     async def _next_page(self, after: int) -> tuple[int, bool]:
         """Delivers messages behind an id, up to those that did not find room in memory.

@@ -3,12 +3,15 @@
 from typing import Any, ClassVar
 
 from sqlalchemy import func, select
+from twisted.internet.task import deferLater
 
+from mongoosetw.messagelog import Pending
 from mongoosetw.messagelog.tables import messages, pending
 from mongoosetw.storage.batch import LogWriter
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
 
 COMMIT = 0.02
 """Seconds after which what was written is on disk."""
@@ -408,6 +411,34 @@ class RaceTests(MessagesTestCase):
             self.assertEqual(bodies(juliet), [text, second], text)
             juliet.ack()
             self.run_for(1)
+            juliet.lose()
+            self.run_for(3)
+
+    def test_login_while_reading(self) -> None:
+        """So it is in its order, if the login has just read what waits."""
+        self.register("juliet@localhost")
+        log = self.servers["b"].message_log
+        assert log is not None
+        read, clock = log.pending, self.servers["b"].clock
+
+        async def pending(user: JID, after: int, most: int) -> list[Pending]:
+            found = await read(user, after, most)
+            print("READ", len(found), clock.seconds()); await deferLater(clock, 1.0)
+            return found
+
+        self.patch(log, "pending", pending)
+        for extent in range(6):
+            texts = [f"{extent} {number}" for number in range(10)]
+            for text in texts[:3]:
+                self.say(text)
+            self.run_for(1)
+            juliet = self.juliet("b", f"d{extent}")
+            for text in texts[3:]:
+                self.say(text)
+                self.run_for(0.05 * extent)
+            self.run_for(5)
+            self.assertEqual(bodies(juliet), texts)
+            juliet.ack()
             juliet.lose()
             self.run_for(3)
 
