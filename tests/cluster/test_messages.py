@@ -423,7 +423,7 @@ class RaceTests(MessagesTestCase):
 
         async def pending(user: JID, after: int, most: int) -> list[Pending]:
             found = await read(user, after, most)
-            print("READ", len(found), clock.seconds()); await deferLater(clock, 1.0)
+            await deferLater(clock, 1.0)
             return found
 
         self.patch(log, "pending", pending)
