@@ -119,6 +119,22 @@ class MovingTests(ClusterTestCase):
         self.run_for(10)
         self.assertEqual(self.arrived, [0, 1, 2])
 
+    def test_quicker_elsewhere(self) -> None:
+        """What waits for a phone that is about to come waits for it elsewhere, too."""
+        self.move("d")
+        self.run_for(1)
+        self.cluster.network.wire("a", "d").slower = 2.0
+        self.write()
+        self.phones[-1].send("</stream:stream>")
+        self.run_for(0.5)
+        self.move("a")
+        self.run_for(0.1)
+        self.move("c")
+        self.run_for(0.5)
+        self.write()
+        self.run_for(10)
+        self.assertEqual(self.arrived, [0, 1])
+
     def test_gone_for_a_while(self) -> None:
         """What arrives while the phone is nowhere comes back; all else is in order, and once."""
         for seed in range(40):

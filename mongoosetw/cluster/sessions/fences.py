@@ -80,9 +80,12 @@ class Fences:
 
     def leaves(self, session: RemoteSession) -> None:
         """A session that was written to is no longer where it was."""
+        self._note(session.jid, session.node, session.gate)
+
+    def _note(self, jid: JID, node: str, gate: Gate | None) -> None:
         now = self._clock.seconds()
-        self._left.pop(session.jid, None)
-        self._left[session.jid] = (session.node, now, session.gate)
+        self._left.pop(jid, None)
+        self._left[jid] = (node, now, gate)
         while self._left:
             oldest = next(iter(self._left))
             if self._left[oldest][1] > now - MEMORY and len(self._left) <= _REMEMBERED:
@@ -124,6 +127,8 @@ class Fences:
         gate = self._before(jid) if older is None else self._around(older)
         if gate is None:
             return None
+        if older is None:  # one of another node may be quicker: it is for that one, too
+            self._note(jid, gate.node, gate)
         opening = Deferred[None]()
         gate.opening.append(opening)
         return opening
