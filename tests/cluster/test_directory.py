@@ -314,6 +314,19 @@ class ConflictTests(DirectoryCase):
             self.settle()
             self.assert_winner(self.all.nodes[name], newer)
 
+    def test_after_another_one(self) -> None:
+        """Who has ended a session and begins one where the clock is slow is known everywhere."""
+        slow = self.all.start("d", -3600.0)
+        self.all.run_for(1)
+        for _ in range(3):
+            self.a.open(ROMEO).close()
+            self.settle()
+            newer = slow.open(ROMEO)
+            self.settle()
+            self.assert_winner(slow, newer)
+            newer.close()
+            self.settle()
+
     def test_netsplit(self) -> None:
         """Both sides of a netsplit have one; afterwards the newer one stays."""
         for pair in ("ab", "ac"):

@@ -147,6 +147,10 @@ class Feed:
                 break
             del self._unseen[session]
 
+    def has_seen(self, number: int) -> bool:
+        """Whether the node is known to have seen a frame."""
+        return self._acknowledged >= number
+
     @property
     def whole(self) -> bool:
         """Whether all sessions were told, also those that are on their way."""

@@ -26,7 +26,8 @@ class Peer:
     :ivar asked_at: when it was last asked.
     :ivar found: sessions that became available before it had seen all of this node's.
     :ivar asked: domains that it serves only since a moment ago.
-    :ivar over: sids of this node's sessions that are over, and of which it was told, by address.
+    :ivar over: sids of this node's sessions that are over, and of which it was told, by address;
+        with the number of the frame that told of the end.
     """
 
     def __init__(self, node: Node, send: Callable[[bytes], bool], clock: IReactorTime) -> None:
@@ -38,7 +39,7 @@ class Peer:
         self.asked_at = -PATIENCE
         self.found: list[SessionLike] = []
         self.asked: set[str] = set()
-        self.over: Recent[JID, int] = Recent(clock, MEMORY)
+        self.over: Recent[JID, tuple[int, int]] = Recent(clock, MEMORY)
 
     def available(self) -> list[SessionLike]:
         """Its sessions that are available."""

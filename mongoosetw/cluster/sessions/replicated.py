@@ -181,7 +181,7 @@ class Replicated:
             self._tell(closed(session.sid, replaced=replaced))
         for peer in self._peers.values():
             if peer.feed.whole:
-                peer.over.put(session.jid, session.sid)
+                peer.over.put(session.jid, (session.sid, peer.feed.number))
         self._follow(self._claims.freed(session.host, session.jid))
 
     def _disappear(self, session: SessionLike) -> None:
@@ -426,10 +426,16 @@ class Replicated:
         return session if session.available else None
 
     def _is_doomed(self, session: RemoteSession) -> bool:
-        """Whether its node has been told of a newer one of this node, and closes it therefore."""
+        """Whether its node will hear of a newer one of this node, and close it therefore.
+
+        One that it has made after that one was over there is none: its clock may be slow.
+        """
         peer = self._peers.get(session.node)
         newer = None if peer is None else peer.over.get(session.jid)
-        return newer is not None and newer > session.sid
+        if peer is None or newer is None:
+            return False
+        sid, ended = newer
+        return sid > session.sid and not peer.feed.has_seen(ended)
 
     def _is_seen(self, older: SessionLike | None, sid: int) -> bool:
         """Whether clients of this node know a session as it was before it moved."""
