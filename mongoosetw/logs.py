@@ -22,9 +22,6 @@ from twisted.words.xish.domish import Element
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
-LEVELS: Final = ("critical", "error", "warning", "notice", "info", "debug")
-"""The configuration's level names that change what is logged, and ``none``, which logs nothing."""
-
 NOTICE: Final = 25
 _NUMBERS: Final = {
     "none": logging.CRITICAL + 10,

@@ -8,7 +8,7 @@ from twisted.words.xish import domish
 from modules.mod_mam import query, results, rules
 from modules.mod_mam.lookup import Page, ends, page_of
 from modules.mod_mam.options import MAMOptions
-from modules.mod_mam.prefs import Mode, Prefs, SQLPrefsStore
+from modules.mod_mam.prefs import Mode, Prefs, PrefsStore
 from modules.mod_mam.tables import SCHEMA
 from modules.mod_mam.upkeep import Upkeep
 from mongoosetw.control import Args
@@ -59,7 +59,7 @@ class MAM(Module[MAMOptions]):
     async def start(self) -> None:
         """Opens the message log."""
         self.messages: MessageLog = await self.host.open_message_log()
-        self.store = SQLPrefsStore(self.db)
+        self.store = PrefsStore(self.db)
         self._prefs: dict[JID, Prefs | None] = {}
         self._forgotten = 0
         self._shared_prefs = self.share_cache(

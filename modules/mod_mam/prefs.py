@@ -1,7 +1,7 @@
 """What users want archived (XEP-0441, formerly of XEP-0313), and where that is kept."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from sqlalchemy import Column, Connection, String, Table, bindparam, delete, insert, select
 
@@ -50,46 +50,14 @@ class Prefs:
         return None if self.default == "roster" else self.default == "always"
 
 
-class PrefsStore(Protocol):
-    """Preferences by account (bare JID)."""
-
-    async def get(self, user: JID) -> Prefs | None:
-        """A user's preferences, None if they have set none."""
-
-    async def put(self, user: JID, prefs: Prefs) -> None:
-        """Stores preferences in place of what there was."""
-
-    async def remove(self, user: JID) -> None:
-        """Forgets a user's preferences."""
-
-
-class MemoryPrefsStore:
-    """Keeps preferences as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._prefs: dict[JID, Prefs] = {}
-
-    async def get(self, user: JID) -> Prefs | None:
-        """See :class:`PrefsStore`."""
-        return self._prefs.get(user)
-
-    async def put(self, user: JID, prefs: Prefs) -> None:
-        """See :class:`PrefsStore`."""
-        self._prefs[user] = prefs
-
-    async def remove(self, user: JID) -> None:
-        """See :class:`PrefsStore`."""
-        self._prefs.pop(user, None)
-
-
-class SQLPrefsStore:
-    """Keeps preferences in the server's database, as MongooseIM does: one row for each JID."""
+class PrefsStore:
+    """Preferences by account (bare JID), kept as MongooseIM does: one row for each JID."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def get(self, user: JID) -> Prefs | None:
-        """See :class:`PrefsStore`."""
+        """A user's preferences, None if they have set none."""
 
         def work(connection: Connection) -> list[tuple[str, str]]:
             return [(r.remote_jid, r.behaviour) for r in connection.execute(_GET, _key(user))]
@@ -107,7 +75,7 @@ class SQLPrefsStore:
         return Prefs(default, frozenset(by_letter["A"]), frozenset(by_letter["N"]))
 
     async def put(self, user: JID, prefs: Prefs) -> None:
-        """See :class:`PrefsStore`."""
+        """Stores preferences in place of what there was."""
         owner = {"server": user.domain, "username": user.local}
         letters = [("", _LETTERS[prefs.default])]
         letters += [(str(jid), "A") for jid in prefs.always]
@@ -121,7 +89,7 @@ class SQLPrefsStore:
         await self._db.run("mam_prefs_put", work)
 
     async def remove(self, user: JID) -> None:
-        """See :class:`PrefsStore`."""
+        """Forgets a user's preferences."""
         await self._db.run("mam_prefs_remove", lambda c: c.execute(_CLEAR, _key(user)) and None)
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
 
 VALIDITY = timedelta(days=3650)
 RENEW_BEFORE = timedelta(days=30)
@@ -85,6 +86,15 @@ def certificate_problem(certfile: str, keyfile: str = "", password: str = "") ->
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if certificate.public_key().public_bytes(*encoding) != key.public_key().public_bytes(*encoding):
         return f"{keyfile} is not the key of the certificate in {certfile}"
+    return None
+
+
+def authorities_problem(cacertfile: str) -> str | None:
+    """Say what is wrong with a PEM file of authorities; None if nothing is."""
+    try:
+        SSL.Context(SSL.TLS_METHOD).load_verify_locations(cacertfile)
+    except SSL.Error:
+        return f"{cacertfile} can't be read, or holds no certificate in PEM form"
     return None
 
 

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from mongoosetw.cluster.checks import check_cluster
 from mongoosetw.cluster.config import worker_count
 from mongoosetw.config.acl import BUILT_IN_ACLS, BUILT_IN_RULES
-from mongoosetw.config.certificates import certificate_problem
+from mongoosetw.config.certificates import authorities_problem, certificate_problem
 from mongoosetw.config.errors import Path
 from mongoosetw.config.reading import Reader
 from mongoosetw.config.redis import check_redis
@@ -171,12 +171,8 @@ def _check_ciphers(tls: ListenTLS, path: Path, reader: Reader) -> None:
 
 
 def _check_verification(tls: ListenTLS, path: Path, reader: Reader) -> None:
-    if tls.cacertfile:
-        try:
-            SSL.Context(SSL.TLS_SERVER_METHOD).load_verify_locations(tls.cacertfile)
-        except SSL.Error:
-            text = f"{tls.cacertfile} can't be read, or holds no certificate in PEM form"
-            reader.error((*path, "cacertfile"), text)
+    if tls.cacertfile and (problem := authorities_problem(tls.cacertfile)):
+        reader.error((*path, "cacertfile"), problem)
     for n, file in enumerate(tls.crl_files):
         try:
             load_pem_x509_crl(FilePath(file).read_bytes())

@@ -5,9 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from OpenSSL import SSL
-
-from mongoosetw.config.certificates import certificate_problem
+from mongoosetw.config.certificates import authorities_problem, certificate_problem
 from mongoosetw.config.errors import Path
 from mongoosetw.config.options import option, optional_section, section
 from mongoosetw.config.reading import Reader
@@ -117,15 +115,10 @@ def check_redis(pool: RedisConnection, path: Path, reader: Reader) -> None:
 def _check_tls(pool: RedisConnection, tls: RedisTLS, path: Path, reader: Reader) -> None:
     if pool.host.startswith("/") and not pool.sentinels:
         reader.error(path, "is of no use with a Unix socket")
-    if tls.cacertfile:
-        try:
-            SSL.Context(SSL.TLS_METHOD).load_verify_locations(tls.cacertfile)
-        except SSL.Error:
-            text = f"{tls.cacertfile} can't be read, or holds no certificate in PEM form"
-            reader.error((*path, "cacertfile"), text)
+    if tls.cacertfile and (problem := authorities_problem(tls.cacertfile)):
+        reader.error((*path, "cacertfile"), problem)
     if tls.certfile:
-        problem = certificate_problem(tls.certfile, tls.keyfile)
-        if problem:
+        if problem := certificate_problem(tls.certfile, tls.keyfile):
             reader.error((*path, "certfile"), problem)
     elif tls.keyfile:
         reader.error((*path, "keyfile"), "is of no use without certfile")

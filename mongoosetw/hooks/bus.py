@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 
 from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError, StreamError
 
@@ -248,8 +248,3 @@ async def _resume(coroutine: Coroutine[Any, Any, T], waited: "Deferred[Any]") ->
                 waited = coroutine.send(value)
             except StopIteration as stop:
                 return cast(T, stop.value)
-
-
-def as_deferred(outcome: "Deferred[T] | T") -> "Deferred[T]":
-    """What :func:`begin` or :meth:`HookBus.fire` answered, as a Deferred in any case."""
-    return outcome if isinstance(outcome, Deferred) else succeed(outcome)

@@ -1,4 +1,4 @@
-"""The time of one process among several that share a test's clock: it can stop, and end."""
+"""The time of a test, and of one process among several that share it: it can stop, and end."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -6,6 +6,17 @@ from typing import Any, cast
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
+
+
+def run_for(clock: Any, seconds: float) -> None:
+    """Lets time pass on a test's clock; everything happens at the time when it is due."""
+    end = clock.seconds() + seconds
+    while calls := clock.getDelayedCalls():
+        due = min(call.getTime() for call in calls)
+        if due > end:
+            break
+        clock.advance(max(0.0, due - clock.seconds()))
+    clock.advance(max(0.0, end - clock.seconds()))
 
 
 @implementer(IReactorTime)

@@ -31,6 +31,7 @@ from twisted.internet.task import Clock
 from mongoosetw.host import Host
 from mongoosetw.server import Server
 from mongoosetw.testing.client import Client
+from mongoosetw.testing.clock import run_for
 from mongoosetw.testing.nodes import MemoryCluster, MemoryNode
 from mongoosetw.testing.server import ConfiguredTestCase
 from mongoosetw.xmpp.jid import JID
@@ -185,10 +186,4 @@ class ClusterTestCase(ConfiguredTestCase):
 
     def run_for(self, seconds: float) -> None:
         """Lets time pass; everything happens at the time when it is due."""
-        end = self.clock.seconds() + seconds
-        while calls := self.clock.getDelayedCalls():
-            due = min(call.getTime() for call in calls)
-            if due > end:
-                break
-            self.clock.advance(max(0.0, due - self.clock.seconds()))
-        self.clock.advance(max(0.0, end - self.clock.seconds()))
+        run_for(self.clock, seconds)

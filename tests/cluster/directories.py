@@ -3,6 +3,7 @@
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.c2s.binding import register
 from mongoosetw.cluster.mesh import Node
@@ -11,8 +12,11 @@ from mongoosetw.hooks.bus import HookBus
 from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
 from mongoosetw.ids import TimeIDs
 from mongoosetw.sessions import SessionRegistry
+from mongoosetw.testing.clock import run_for
 from mongoosetw.testing.mesh import MemoryNetwork
 from mongoosetw.xmpp.jid import JID
+
+ROMEO, JULIET = "romeo@localhost/a", "juliet@localhost/b"
 
 
 class LocalSession:
@@ -191,10 +195,65 @@ class Directories:
 
     def run_for(self, seconds: float) -> None:
         """Lets time pass, in the order of what is due."""
-        end = self.clock.seconds() + seconds
-        while calls := self.clock.getDelayedCalls():
-            due = min(call.getTime() for call in calls)
-            if due > end:
-                break
-            self.clock.advance(max(0.0, due - self.clock.seconds()))
-        self.clock.advance(max(0.0, end - self.clock.seconds()))
+        run_for(self.clock, seconds)
+
+
+class DirectoryCase(SynchronousTestCase):
+    """Linked nodes.
+
+    :cvar names: theirs; each is an attribute of the test.
+    """
+
+    names = "ab"
+    a: Any
+    b: Any
+    c: Any
+
+    def setUp(self) -> None:
+        """Starts the nodes."""
+        self.all = self.make()
+        for name in self.names:
+            setattr(self, name, self.all.start(name))
+        self.settle()
+
+    def make(self) -> Directories:
+        """Where the nodes will be."""
+        return Directories()
+
+    def settle(self) -> None:
+        """Everything that is due now happens."""
+        self.all.run_for(0.2)
+
+    def cut(self, one: str = "a", other: str = "b") -> None:
+        """Two nodes lose their link."""
+        self.all.network.cut(one, other)
+        self.all.run_for(15)
+
+    def heal(self) -> None:
+        """All are linked again."""
+        self.all.network.heal_all()
+        self.all.run_for(15)
+
+    def assert_agreed(self, *jids: str) -> None:
+        """All nodes know the same, and these addresses."""
+        nodes = list(self.all.nodes.values())
+        for node in nodes:
+            self.assertEqual(sorted(node.known()), sorted(jids), node.name)
+            self.assertEqual(node.known(), nodes[0].known())
+        self.assertEqual(
+            sum(h.sessions.local_count for n in nodes for h in n.hosts.values()), len(jids)
+        )
+
+    def check_told(self) -> None:
+        """Who is known when somebody becomes available is told by that one's node: no hook."""
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        juliet = self.b.open(JULIET, 1)
+        self.settle()
+        for session in (romeo, juliet):
+            session.become(5, "carbons")
+            session.become(None)
+            self.settle()
+            session.become(1)
+            self.settle()
+        self.assertEqual((self.a.found, self.b.found), ([], []))

@@ -3,16 +3,13 @@
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.cluster.sessions.calls import Calls
 from mongoosetw.cluster.sessions.redis import RedisDirectory
 from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.testing.redis_memory import MemoryRedis
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.directories import Directories, DirectoryNode
-
-ROMEO, JULIET = "romeo@localhost/a", "juliet@localhost/b"
+from tests.cluster.directories import Directories, DirectoryCase, DirectoryNode
 
 
 class RedisNode(DirectoryNode):
@@ -45,36 +42,14 @@ class RedisDirectories(Directories):
         return super().start(name, skew, domains, kind=self.kind)
 
 
-class RedisCase(SynchronousTestCase):
-    """Nodes a and b, linked, and Redis."""
+class RedisCase(DirectoryCase):
+    """Linked nodes, and Redis."""
 
-    names = "ab"
-
-    a: RedisNode
-    b: RedisNode
-    c: RedisNode
-
-    def setUp(self) -> None:
-        """Starts the nodes."""
-        self.all = RedisDirectories()
-        self.redis = self.all.redis
-        for name in self.names:
-            setattr(self, name, self.all.start(name))
-        self.settle()
-
-    def settle(self) -> None:
-        """Everything that is due now happens."""
-        self.all.run_for(0.2)
-
-    def cut(self, one: str = "a", other: str = "b") -> None:
-        """Two nodes lose their link."""
-        self.all.network.cut(one, other)
-        self.all.run_for(15)
-
-    def heal(self) -> None:
-        """All are linked again."""
-        self.all.network.heal_all()
-        self.all.run_for(15)
+    def make(self) -> Directories:
+        """Where the nodes will be."""
+        directories = RedisDirectories()
+        self.redis = directories.redis
+        return directories
 
     def ask(self, node: RedisNode, *jids: str) -> None:
         """A node is asked for users, and knows their sessions."""

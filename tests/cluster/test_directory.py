@@ -2,55 +2,10 @@
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from mongoosetw.cluster.sessions import feed
 from mongoosetw.cluster.sessions.replicated import ACKNOWLEDGE
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.directories import Directories, DirectoryNode
-
-ROMEO, JULIET = "romeo@localhost/a", "juliet@localhost/b"
-
-
-class DirectoryCase(SynchronousTestCase):
-    """Nodes a and b, linked."""
-
-    names = "ab"
-
-    def setUp(self) -> None:
-        """Starts the nodes."""
-        self.all = Directories()
-        for name in self.names:
-            setattr(self, name, self.all.start(name))
-        self.settle()
-
-    a: DirectoryNode
-    b: DirectoryNode
-    c: DirectoryNode
-
-    def settle(self) -> None:
-        """Everything that is due now happens."""
-        self.all.run_for(0.2)
-
-    def cut(self, one: str = "a", other: str = "b") -> None:
-        """Two nodes lose their link."""
-        self.all.network.cut(one, other)
-        self.all.run_for(15)
-
-    def heal(self) -> None:
-        """All are linked again."""
-        self.all.network.heal_all()
-        self.all.run_for(15)
-
-    def assert_agreed(self, *jids: str) -> None:
-        """All nodes know the same, and these addresses."""
-        nodes = list(self.all.nodes.values())
-        for node in nodes:
-            self.assertEqual(sorted(node.known()), sorted(jids), node.name)
-            self.assertEqual(node.known(), nodes[0].known())
-        self.assertEqual(
-            sum(h.sessions.local_count for n in nodes for h in n.hosts.values()), len(jids)
-        )
+from tests.cluster.directories import JULIET, ROMEO, DirectoryCase, DirectoryNode
 
 
 class ChangeTests(DirectoryCase):
@@ -212,17 +167,7 @@ class FoundTests(DirectoryCase):
 
     def test_one_after_the_other(self) -> None:
         """Who is known when somebody becomes available is told by that one's node: no hook."""
-        romeo = self.a.open(ROMEO, 1)
-        self.settle()
-        juliet = self.b.open(JULIET, 1)
-        self.settle()
-        for session in (romeo, juliet):
-            session.become(5, "carbons")
-            session.become(None)
-            self.settle()
-            session.become(1)
-            self.settle()
-        self.assertEqual((self.a.found, self.b.found), ([], []))
+        self.check_told()
 
     def test_at_the_same_time(self) -> None:
         """Two that become available at the same time are told of one another, each once."""

@@ -6,7 +6,7 @@ from mongoosetw.cluster.sessions import feed
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY
 from mongoosetw.cluster.sessions.peer import PATIENCE
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.test_directory import JULIET, ROMEO, DirectoryCase
+from tests.cluster.directories import JULIET, ROMEO, DirectoryCase
 
 
 class TroubleTests(DirectoryCase):

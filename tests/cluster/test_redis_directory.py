@@ -6,13 +6,8 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.sessions.redis_watching import REFRESH
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.redis_directories import (
-    JULIET,
-    ROMEO,
-    RedisCase,
-    RedisDirectories,
-    RedisNode,
-)
+from tests.cluster.directories import JULIET, ROMEO
+from tests.cluster.redis_directories import RedisCase, RedisDirectories, RedisNode
 
 
 class KnowledgeTests(RedisCase):
@@ -284,17 +279,7 @@ class FoundTests(RedisCase):
 
     def test_one_after_the_other(self) -> None:
         """Who is known when somebody becomes available is told by that one's node: no hook."""
-        romeo = self.a.open(ROMEO, 1)
-        self.settle()
-        juliet = self.b.open(JULIET, 1)
-        self.settle()
-        for session in (romeo, juliet):
-            session.become(5, "carbons")
-            session.become(None)
-            self.settle()
-            session.become(1)
-            self.settle()
-        self.assertEqual((self.a.found, self.b.found), ([], []))
+        self.check_told()
 
     def test_at_the_same_time(self) -> None:
         """Two that become available at the same time are told of one another."""

@@ -1,7 +1,8 @@
 """The back end ``redis`` while Redis is away, for all nodes or for some."""
 
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.redis_directories import JULIET, ROMEO, RedisCase
+from tests.cluster.directories import JULIET, ROMEO
+from tests.cluster.redis_directories import RedisCase
 
 
 class OutageTests(RedisCase):

@@ -9,7 +9,8 @@ from mongoosetw.cluster.mesh import Node
 from mongoosetw.storage.redis import Redis
 from mongoosetw.testing.mesh import MemoryNetwork
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.redis_directories import JULIET, ROMEO, RedisNode
+from tests.cluster.directories import JULIET, ROMEO
+from tests.cluster.redis_directories import RedisNode
 from tests.integration.test_redis_client import RedisCase
 
 LOOP: Any = reactor

@@ -1,4 +1,4 @@
-"""The stores of mod_last and mod_roster, over memory, SQLite and PostgreSQL."""
+"""The stores of mod_last, mod_mam and mod_roster, over memory, SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,6 +10,8 @@ from twisted.python.failure import Failure
 from modules.mod_last.store import LastStore, MemoryLastStore
 from modules.mod_last.store_sql import SCHEMA as LAST
 from modules.mod_last.store_sql import SQLLastStore
+from modules.mod_mam.prefs import Prefs, PrefsStore
+from modules.mod_mam.tables import SCHEMA as ARCHIVE
 from modules.mod_roster.rules import NONE, State
 from modules.mod_roster.store import SCHEMA as ROSTER
 from modules.mod_roster.store import Item, RosterStore
@@ -61,6 +63,43 @@ class SQLiteLastStoreTests(OverSQLite, LastStoreTests):
 
 
 class PostgreSQLLastStoreTests(OverPostgreSQL, LastStoreTests):
+    """The same over PostgreSQL."""
+
+
+class PrefsStoreTests(StorageContract[PrefsStore]):
+    """What users want archived (XEP-0441)."""
+
+    schemas = (ARCHIVE,)
+    sql = PrefsStore
+
+    def test_none(self) -> None:
+        """Of an account that has set none there are none."""
+        self.assertIsNone(self.result(self.store.get(ROMEO)))
+
+    def test_last_ones_count(self) -> None:
+        """What was set last is found, for each account apart."""
+        first = Prefs("never", frozenset({JULIET}), frozenset())
+        second = Prefs("roster", frozenset({NURSE}), frozenset({JULIET, JULIET.with_resource("b")}))
+        for user, prefs in ((ROMEO, first), (ROMEO, second), (JULIET, first)):
+            self.result(self.store.put(user, prefs))
+        self.assertEqual(self.result(self.store.get(ROMEO)), second)
+        self.assertEqual(self.result(self.store.get(JULIET)), first)
+
+    def test_removal(self) -> None:
+        """An account's are forgotten, and nobody else's."""
+        for user in (ROMEO, JULIET):
+            self.result(self.store.put(user, Prefs("never", frozenset(), frozenset())))
+        self.result(self.store.remove(ROMEO))
+        self.result(self.store.remove(ROMEO))
+        self.assertIsNone(self.result(self.store.get(ROMEO)))
+        self.assertIsNotNone(self.result(self.store.get(JULIET)))
+
+
+class SQLitePrefsStoreTests(OverSQLite, PrefsStoreTests):
+    """The same over SQLite."""
+
+
+class PostgreSQLPrefsStoreTests(OverPostgreSQL, PrefsStoreTests):
     """The same over PostgreSQL."""
 
 
