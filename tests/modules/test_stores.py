@@ -10,14 +10,14 @@ from twisted.python.failure import Failure
 from modules.mod_last.store import LastStore, MemoryLastStore
 from modules.mod_last.store_sql import SCHEMA as LAST
 from modules.mod_last.store_sql import SQLLastStore
-from modules.mod_mam.prefs import Prefs, PrefsStore
-from modules.mod_mam.tables import SCHEMA as ARCHIVE
+from modules.mod_mam.prefs import Prefs, PrefsStore, mam_config
 from modules.mod_roster.rules import NONE, State
 from modules.mod_roster.store import SCHEMA as ROSTER
 from modules.mod_roster.store import Item, RosterStore
 from mongoosetw.storage import migrate
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.engine import postgresql_engine
+from mongoosetw.storage.schema import Schema
 from mongoosetw.testing.storage_contract import OverPostgreSQL, OverSQLite, StorageContract
 from mongoosetw.xmpp.jid import JID
 from tests.storage.case import ThreadedCase, postgresql_url
@@ -69,7 +69,7 @@ class PostgreSQLLastStoreTests(OverPostgreSQL, LastStoreTests):
 class PrefsStoreTests(StorageContract[PrefsStore]):
     """What users want archived (XEP-0441)."""
 
-    schemas = (ARCHIVE,)
+    schemas = (Schema("mam_prefs", 1, (mam_config,)),)
     sql = PrefsStore
 
     def test_none(self) -> None:
