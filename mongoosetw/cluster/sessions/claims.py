@@ -8,9 +8,12 @@ counts no more: two nodes would each take the session of the other for the one t
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mongoosetw.c2s.binding import REPLACED
+from mongoosetw.cluster.sessions.found import is_registered, tell_lost
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.xmpp.jid import JID
@@ -18,22 +21,30 @@ from mongoosetw.xmpp.jid import JID
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
+PATIENCE: Final = 1.0
+"""Seconds within which a newer session, of which a node has told, has to become known."""
+
 
 class Claims:
     """The sessions of other nodes, and which of them are registered.
 
     :param leaves: told of each that is registered no longer.
+    :param follow: told of each that has got its address after another one that nobody ended.
     :param is_doomed: whether the node of a session was told of a newer one, which is over by now.
     """
 
     def __init__(
         self,
+        clock: IReactorTime,
         leaves: Callable[[RemoteSession], object],
+        follow: Callable[[RemoteSession], object],
         is_doomed: Callable[[RemoteSession], bool] = lambda session: False,
     ) -> None:
+        self._clock = clock
         self._leaves = leaves
+        self._follow = follow
         self._is_doomed = is_doomed
-        self._ending: set[RemoteSession] = set()
+        self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
         self._aside: dict[JID, list[RemoteSession]] = {}
 
     def make(self, session: RemoteSession) -> None:
@@ -64,31 +75,77 @@ class Claims:
         """
         self._aside.pop(jid, None)
         if isinstance(older, RemoteSession):
-            self._ending.discard(older)
+            self._is_over(older)
             self._leaves(older)
 
+    def goes_on(self, continues: int, older: SessionLike | None) -> bool:
+        """Whether clients here know a session as it was before it moved, if it has.
+
+        :param continues: the sid that it had.
+        :param older: the session that has had its address here until now.
+        """
+        if not continues or older is None or older.sid != continues:
+            return not continues
+        return older.available or older in self._ending
+
     def _put_aside(self, session: RemoteSession) -> None:
-        if session in self._ending:
-            self._ending.remove(session)
-            return
-        self._aside.setdefault(session.jid, []).append(session)
+        if not self._is_over(session):
+            self._aside.setdefault(session.jid, []).append(session)
+
+    def _is_over(self, session: RemoteSession) -> bool:
+        """Whether a session has ended, and had its address only until the newer one is known."""
+        late, _ = self._ending.pop(session, (None, None))
+        if late is not None and late.active():
+            late.cancel()
+        return late is not None
 
     def has_older(self, jid: JID) -> bool:
         """Whether sessions of an address were put aside."""
         return jid in self._aside
 
-    def end_soon(self, session: RemoteSession) -> bool:
-        """A session has ended because there is a newer one, which is not known here yet.
+    def close(self, session: RemoteSession, *, replaced: bool = False) -> RemoteSession | None:
+        """A session of another node is over.
 
-        Until it is, the address is not free: what is sent there is passed on.
+        If that is because there is a newer one, which is not known here yet, the address is not
+        free until it is: what is sent there is passed on.
 
-        :returns: False if the newer one is known.
+        :returns: as :meth:`withdraw`.
         """
-        if session.host.sessions.get(session.jid) is not session:
-            return False
+        if not (replaced and is_registered(session)):
+            return self.withdraw(session)
+        late = self._clock.callLater(PATIENCE, self._end, session)
+        self._ending[session] = late, session.priority
         session.priority = None
-        self._ending.add(session)
-        return True
+        return None
+
+    def _end(self, session: RemoteSession) -> None:
+        """The newer session has not become known: nobody says goodbye for this one."""
+        session.priority = self._ending[session][1]
+        follower = self.withdraw(session)
+        tell_lost([session], session.node, left=False)
+        if follower is not None:
+            self._follow(follower)
+
+    def lose(self, node: str) -> list[RemoteSession]:
+        """A link is lost: what has ended there for newer sessions is over.
+
+        :returns: these sessions.
+        """
+        lost = [session for session in self._ending if session.node == node]
+        for session in lost:
+            self._end(session)
+        return lost
+
+    def forget(self, host: "Host") -> None:
+        """A host is served no longer."""
+        for session in [s for s in self._ending if s.host is host]:
+            self.withdraw(session)
+
+    def stop(self) -> None:
+        """The server stops."""
+        for late, _ in self._ending.values():
+            late.cancel()
+        self._ending.clear()
 
     def withdraw(self, session: RemoteSession) -> RemoteSession | None:
         """A session of another node is gone.
@@ -96,7 +153,7 @@ class Claims:
         :returns: the one that has its address now, if that was not known.
         """
         registry = session.host.sessions
-        self._ending.discard(session)
+        self._is_over(session)
         if registry.get(session.jid) is session:
             registry.remove(session)
             self._leaves(session)

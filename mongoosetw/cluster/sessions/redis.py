@@ -260,10 +260,11 @@ class RedisDirectory:
 
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
+        goes_on = self._others.claims.goes_on(session.continues, older)
         self._others.arrives(session, older)
         self._watching.prepare((session.bare,))
         self.changed(session)
-        if not self._others.goes_on(session.continues, older):
+        if not goes_on:
             tell_found([session], self._available)
 
     def changed(self, session: SessionLike) -> None:
@@ -374,13 +375,13 @@ class RedisDirectory:
         if peer is None or self._tasks.stopped:
             return
         left = self._mesh.left(node.name)
-        lost = self._others.lose(peer)
+        lost, known = self._others.lose(peer)
         self._lost(lost, node, left=left)
         told = set(lost)  # of those that were put aside clients may have seen the last, too
         tell_lost([s for s in peer.sessions.values() if s not in told], node.name, left=left)
         self._unread.pop(node.name, None)
         if not left:
-            self._unread[node.name] = (node, set(peer.sessions))
+            self._unread[node.name] = (node, known)
             self._lose_others()
         self._tasks.later(CLEAN_AFTER, self._clean_later, node)
 

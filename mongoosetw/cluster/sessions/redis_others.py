@@ -4,13 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
-from mongoosetw.cluster.sessions.found import is_registered, takes_messages, tell_lost, welcome
-from mongoosetw.cluster.sessions.peer import PATIENCE
+from mongoosetw.cluster.sessions.found import is_registered, takes_messages, welcome
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Entry
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -52,8 +51,7 @@ class Others:
         self._told: dict[int, int] = {}
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
-        self._ending: dict[RemoteSession, IDelayedCall] = {}
-        self.claims = Claims(relay.leaves)
+        self.claims = Claims(clock, relay.leaves, freed)
         self.peers: dict[str, Peer] = {}
 
     # -- what is read
@@ -149,22 +147,13 @@ class Others:
         if session is None:
             return None
         peer.sessions[record.sid] = session
-        goes_on = self.goes_on(record.continues, session.host.sessions.get(session.jid))
+        goes_on = self.claims.goes_on(record.continues, session.host.sessions.get(session.jid))
         self.claims.make(session)
         close_surplus(session.host, session.bare)
         welcome(session)
         if not goes_on and is_registered(session):
             self._freed(session)
         return session if session.available else None
-
-    def goes_on(self, continues: int, older: SessionLike | None) -> bool:
-        """Whether clients here know a session as it was before it moved, if it has.
-
-        :param continues: the sid that it had.
-        """
-        if not continues or older is None or older.sid != continues:
-            return not continues
-        return older.available or older in self._ending
 
     def _make(self, node: str, record: Opened) -> RemoteSession | None:
         host = self._hosts.get(record.domain)
@@ -176,30 +165,12 @@ class Others:
 
     def _close(self, peer: Peer, sid: int, *, replaced: bool = False) -> None:
         known = peer.sessions.pop(sid, None)
-        if known is None:
-            return
-        priority = known.priority
-        if replaced and self.claims.end_soon(known):
-            self._ending[known] = self._clock.callLater(PATIENCE, self._end, known, priority)
-        else:
-            self._withdraw(known)
+        if known is not None:
+            self._follow(self.claims.close(known, replaced=replaced))
 
-    def _end(self, session: RemoteSession, priority: int | None) -> None:
-        """The newer session that a node has told of has not become known: nobody speaks for it."""
-        del self._ending[session]
-        registered = is_registered(session)
-        self._withdraw(session)
-        if registered:
-            session.priority = priority
-            tell_lost([session], session.node, left=False)
-
-    def _withdraw(self, session: RemoteSession) -> None:
-        late = self._ending.pop(session, None)
-        if late is not None:
-            late.cancel()
-        follower = self.claims.withdraw(session)
-        if follower is not None:
-            self._freed(follower)
+    def _follow(self, session: RemoteSession | None) -> None:
+        if session is not None:
+            self._freed(session)
 
     def arrives(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
@@ -208,25 +179,22 @@ class Others:
 
     def stop(self) -> None:
         """The server stops."""
-        for late in self._ending.values():
-            late.cancel()
-        self._ending.clear()
+        self.claims.stop()
 
     # -- what is no longer followed
 
-    def lose(self, peer: Peer) -> list[RemoteSession]:
+    def lose(self, peer: Peer) -> tuple[list[RemoteSession], set[int]]:
         """A link is down.
 
-        :returns: the sessions that have gone with it.
+        :returns: the sessions that have gone with it, and the sids of all that were known.
         """
-        for session in [s for s in self._ending if s.node == peer.node.name]:
-            self._withdraw(session)
+        known = {s.sid for s in self.claims.lose(peer.node.name)} | set(peer.sessions)
         registered = [s for s in peer.sessions.values() if is_registered(s)]
         followers = list(map(self.claims.withdraw, peer.sessions.values()))
         for follower in followers:
             if follower is not None and is_registered(follower):
                 self._freed(follower)
-        return registered
+        return registered, known
 
     def drop(self, user: JID) -> None:
         """The sessions of a user are not followed any more."""
@@ -235,7 +203,7 @@ class Others:
         while remote := [s for s in sessions.of(user) if isinstance(s, RemoteSession)]:
             if (peer := self.peers.get(remote[0].node)) is not None:
                 peer.sessions.pop(remote[0].sid, None)
-            self._withdraw(remote[0])
+            self._follow(self.claims.withdraw(remote[0]))
 
     def unregistered(self, entries: Iterable[Entry]) -> list[RemoteSession]:
         """Sessions as they are in Redis, which are not followed."""

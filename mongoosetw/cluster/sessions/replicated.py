@@ -70,10 +70,9 @@ class Replicated:
         self._hosts: dict[str, Host] = {}
         self._peers: dict[str, Peer] = {}
         self._stopped = False
-        self._claims = Claims(relay.leaves, self._is_doomed)
+        self._claims = Claims(clock, relay.leaves, self._follow, self._is_doomed)
         self._available: dict[SessionLike, None] = {}  # in the order of time
         self._pacing: IDelayedCall | None = None
-        self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
 
@@ -98,9 +97,7 @@ class Replicated:
             for session in [s for s in known.values() if s.host is host]:
                 del known[session.sid]
                 self._claims.withdraw(session)
-        for session in [s for s in self._ending if s.host is host]:
-            self._ending.pop(session)[0].cancel()
-            self._claims.withdraw(session)
+        self._claims.forget(host)
 
     def prepare(self, users: Iterable[JID]) -> None:
         """All are known always."""
@@ -149,18 +146,17 @@ class Replicated:
         if self._pacing is not None:
             self._pacing.cancel()
             self._pacing = None
-        for late, _ in self._ending.values():
-            late.cancel()
-        self._ending.clear()
+        self._claims.stop()
 
     # -- SessionWatcher: what this node tells
 
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
+        goes_on = self._claims.goes_on(session.continues, older)
         self._claims.overrule(session.jid, older)
         self._relay.arrives(session)
         self.changed(session)
-        if session.continues and not self._is_seen(older, session.continues):
+        if not goes_on:
             tell_found([session], self._available)
 
     def changed(self, session: SessionLike) -> None:
@@ -247,9 +243,7 @@ class Replicated:
         peer = self._peers.pop(node.name, None)
         if peer is None:
             return
-        for session in [s for s in self._ending if s.node == node.name]:
-            self._ending[session][0].cancel()
-            self._end(session)
+        self._claims.lose(node.name)
         registered = [s for s in peer.copy.sessions.values() if is_registered(s)]
         moved = [s for s in map(_successor, peer.copy.sessions.values()) if s is not None]
         followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
@@ -371,7 +365,7 @@ class Replicated:
         if isinstance(record, Closed):
             if known is not None:
                 del peer.copy.sessions[record.sid]
-                self._close(known, replaced=record.replaced)
+                self._follow(self._claims.close(known, replaced=record.replaced))
             return None
         if known is None:
             return self._open(peer, record)
@@ -382,24 +376,6 @@ class Replicated:
         if not takes:
             welcome(known)
         return known if known.available and not available else None
-
-    def _close(self, session: RemoteSession, *, replaced: bool) -> None:
-        priority = session.priority
-        if replaced and self._claims.end_soon(session):
-            late = self._clock.callLater(PATIENCE, self._end, session)
-            self._ending[session] = late, priority
-        else:
-            self._follow(self._claims.withdraw(session))
-
-    def _end(self, session: RemoteSession) -> None:
-        """The newer session that a node has told of has not become known: nobody speaks for it."""
-        _, priority = self._ending.pop(session)
-        registered = is_registered(session)
-        follower = self._claims.withdraw(session)
-        if registered:
-            session.priority = priority
-            tell_lost([session], session.node, left=False)
-        self._follow(follower)
 
     def _open(self, peer: Peer, record: Opened) -> SessionLike | None:
         host = self._hosts.get(record.domain)
@@ -416,8 +392,7 @@ class Replicated:
             record.secure,
         )
         peer.copy.sessions[record.sid] = session
-        older = host.sessions.get(session.jid)
-        goes_on = not record.continues or self._is_seen(older, record.continues)
+        goes_on = self._claims.goes_on(record.continues, host.sessions.get(session.jid))
         self._claims.make(session)
         close_surplus(host, session.bare)
         welcome(session)
@@ -436,12 +411,6 @@ class Replicated:
             return False
         sid, ended = newer
         return sid > session.sid and not peer.feed.has_seen(ended)
-
-    def _is_seen(self, older: SessionLike | None, sid: int) -> bool:
-        """Whether clients of this node know a session as it was before it moved."""
-        if older is None or older.sid != sid:
-            return False
-        return older.available or older in self._ending
 
     def _introduce(self, peer: Peer, session: RemoteSession) -> None:
         """A session has moved whose old node is not linked, so that nobody here knows it."""
