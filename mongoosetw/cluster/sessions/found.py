@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mongoosetw.cluster.sessions.changes import Opened
+from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.cluster import SessionsFound, SessionsLost, SessionTakesMessages
 
@@ -24,6 +26,17 @@ def welcome(session: SessionLike) -> None:
     """There may be messages for a session of another node, if it takes any now."""
     if takes_messages(session) and is_registered(session):
         session.host.hooks.fire(SessionTakesMessages(session))
+
+
+def apply_change(session: RemoteSession, record: Opened) -> RemoteSession | None:
+    """A session of another node has changed; returns it if it has become available."""
+    available, takes = session.available, takes_messages(session)
+    session.priority = record.priority
+    session.flags = record.flags
+    session.secure = record.secure
+    if not takes:
+        welcome(session)
+    return session if session.available and not available else None
 
 
 def tell_found(

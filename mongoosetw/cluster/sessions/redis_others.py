@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
-from mongoosetw.cluster.sessions.found import is_registered, takes_messages, welcome
+from mongoosetw.cluster.sessions.found import apply_change, is_registered, welcome
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Entry
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -134,13 +134,7 @@ class Others:
         known = peer.sessions.get(record.sid)
         if known is None:
             return self._open(peer, record)
-        available, takes = known.available, takes_messages(known)
-        known.priority = record.priority
-        known.flags = record.flags
-        known.secure = record.secure
-        if not takes:
-            welcome(known)
-        return known if known.available and not available else None
+        return apply_change(known, record)
 
     def _open(self, peer: Peer, record: Opened) -> RemoteSession | None:
         session = self._make(peer.node.name, record)
@@ -157,11 +151,7 @@ class Others:
 
     def _make(self, node: str, record: Opened) -> RemoteSession | None:
         host = self._hosts.get(record.domain)
-        if host is None:
-            return None
-        jid = JID(record.local, host.domain, record.resource)
-        what = record.priority, record.flags, record.secure
-        return RemoteSession(host, self._relay, node, record.sid, jid, *what)
+        return None if host is None else RemoteSession.told(host, self._relay, node, record)
 
     def _close(self, peer: Peer, sid: int, *, replaced: bool = False) -> None:
         known = peer.sessions.pop(sid, None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mongoosetw.cluster.sessions.changes import Opened
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.ids import timestamp
 from mongoosetw.xmpp.jid import JID
@@ -80,6 +81,13 @@ class RemoteSession(Elsewhere):
         self.last_activity = timestamp(sid)
         self.begun = False
         self.gate: Gate | None = None
+
+    @classmethod
+    def told(cls, host: "Host", relay: "Relay", node: str, record: Opened) -> "RemoteSession":
+        """A session as its node tells it."""
+        jid = JID(record.local, host.domain, record.resource)
+        what = record.priority, record.flags, record.secure
+        return cls(host, relay, node, record.sid, jid, *what)
 
     @property
     def bare(self) -> JID:

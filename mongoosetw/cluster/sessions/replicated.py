@@ -27,8 +27,8 @@ from mongoosetw.cluster.sessions.changes import (
 from mongoosetw.cluster.sessions.claims import Claims
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import (
+    apply_change,
     is_registered,
-    takes_messages,
     tell_found,
     tell_lost,
     welcome,
@@ -369,28 +369,13 @@ class Replicated:
             return None
         if known is None:
             return self._open(peer, record)
-        available, takes = known.available, takes_messages(known)
-        known.priority = record.priority
-        known.flags = record.flags
-        known.secure = record.secure
-        if not takes:
-            welcome(known)
-        return known if known.available and not available else None
+        return apply_change(known, record)
 
     def _open(self, peer: Peer, record: Opened) -> SessionLike | None:
         host = self._hosts.get(record.domain)
         if host is None:
             return None
-        session = RemoteSession(
-            host,
-            self._relay,
-            peer.node.name,
-            record.sid,
-            JID(record.local, host.domain, record.resource),
-            record.priority,
-            record.flags,
-            record.secure,
-        )
+        session = RemoteSession.told(host, self._relay, peer.node.name, record)
         peer.copy.sessions[record.sid] = session
         goes_on = self._claims.goes_on(record.continues, host.sessions.get(session.jid))
         self._claims.make(session)
