@@ -120,6 +120,7 @@ class Presence(Module[NoOptions]):
             if not initial:
                 self.host.hooks.fire(PresenceChanged(session, stanza))
                 return None
+            self._views.begins_anew(session)
             self._look_around(session, lists.to_them)
             pending = self.host.hooks.fire(UserAvailable(session, stanza))
             return settled(pending) if isinstance(pending, Deferred) else None
@@ -219,9 +220,10 @@ class Presence(Module[NoOptions]):
         self._views.doubt(event.session, event.sender)
 
     @on(UserReceivePresence, Order.LATE)
-    def received(self, event: UserReceivePresence) -> None:
+    def received(self, event: UserReceivePresence) -> Outcome:
         """§4.6.3: remembers which strangers a client has been shown by other nodes."""
         self.strangers.received(event.session, event.stanza)
+        return STOP if self._views.is_repeated(event.session, event.stanza) else None
 
     @on(FilterLocalPacket, Order.DEFAULT)
     def probed(self, event: FilterLocalPacket) -> Awaitable[Outcome] | Outcome:
@@ -305,6 +307,7 @@ class Presence(Module[NoOptions]):
         session = event.session
 
         def tell(lists: SubscriptionLists) -> None:
+            self._views.begins_anew(session)
             self._hide_or_show(event, lists.from_them)
             if session.available:
                 for contact in lists.to_them:

@@ -6,6 +6,7 @@ node compares that with whom it knows; for a while it also corrects what is unce
 be told once more what it knows.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -17,21 +18,44 @@ from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.roster import SubscriptionLists
 from mongoosetw.module import Module
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
 
 _DOUBTFUL: Final = 15.0
 """Seconds after which nothing is under way any more by a session's old node."""
 _GATHERED: Final = 1.0
 """Seconds until a session is shown once more whose presence is uncertain, once for all of it."""
+_MOST: Final = 2000
+"""Senders whose last presence is remembered for one session."""
 
 
 class _View:
-    """What a session has seen, maybe; and whether some of what it should have seen is lost."""
+    """What a session has seen, maybe; and whether some of what it should have seen is lost.
 
-    __slots__ = ("lossy", "seen")
+    :ivar told: the content of the presence that it was told last here, by sender; None if that is
+        not available.
+    :ivar asked: how many times senders are to be shown again, only to be sure.
+    """
+
+    __slots__ = ("asked", "lossy", "seen", "told")
 
     def __init__(self, seen: Iterable[JID]) -> None:
         self.seen = set(seen)
         self.lossy = False
+        self.told: dict[JID, bytes | None] = {}
+        self.asked: Counter[JID] = Counter()
+
+    def repeats(self, sender: JID, content: bytes | None) -> bool:
+        """Notes what the session is about to be told; whether that is of no use."""
+        asked = self.asked[sender] > 0
+        if asked:
+            self.asked[sender] -= 1
+        if sender in self.told:
+            if self.told[sender] == content and (asked or content is None):
+                return True
+        elif len(self.told) >= _MOST:
+            return False
+        self.told[sender] = content
+        return False
 
 
 class Views:
@@ -69,6 +93,22 @@ class Views:
         """A session has gone."""
         self._views.pop(session.jid, None)
 
+    def begins_anew(self, session: SessionLike) -> None:
+        """Whatever a session was told of others, it will be told again."""
+        view = self._views.get(session.jid)
+        if view is not None:
+            view.told.clear()
+
+    def is_repeated(self, session: SessionLike, stanza: Stanza) -> bool:
+        """Whether presence says to a session that has come a moment ago what it knows.
+
+        What was passed on, and is shown once more to be sure, is most often the same.
+        """
+        view, sender = self._views.get(session.jid), stanza.from_
+        if view is None or sender is None or stanza.type not in ("", "unavailable"):
+            return False
+        return view.repeats(sender, None if stanza.type else stanza.inner)
+
     def doubt(self, session: SessionLike, sender: JID | None) -> None:
         """A session may have missed the presence of somebody, or of anybody."""
         view = self._views.get(session.jid)
@@ -91,10 +131,16 @@ class Views:
             self._use(session, partial(self._correct, session, senders))
 
     def _settle(self, session: SessionLike, view: _View) -> None:
+        if self._views.get(session.jid) is not view:
+            return
+        if view.lossy:
+            self._use(session, partial(self._correct_all, session, view))
+        view.seen.clear()
+        self._module.later(_DOUBTFUL, self._end, session, view)
+
+    def _end(self, session: SessionLike, view: _View) -> None:
         if self._views.get(session.jid) is view:
             del self._views[session.jid]
-            if view.lossy:
-                self._use(session, partial(self._correct_all, session, view))
 
     def _use(self, session: SessionLike, use: UseLists) -> None:
         _wait(session, with_contacts(session.host, session.bare, use))
@@ -113,14 +159,14 @@ class Views:
         self, session: SessionLike, view: _View | None, lists: SubscriptionLists
     ) -> Awaitable[None] | None:
         visible = [other.jid for other in _visible(session, lists)]
-        seen = () if view is None else view.seen
+        seen = () if view is None else tuple(view.seen)
         return self._correct(session, dict.fromkeys((*visible, *seen)), lists)
 
     def _correct(
         self, session: SessionLike, jids: Iterable[JID], lists: SubscriptionLists
     ) -> Awaitable[None] | None:
         """Shows a session others as they are."""
-        gone = []
+        gone, view = [], self._views.get(session.jid)
         for jid in jids if session.available else ():
             host = session.host.server.host_for(jid.domain)
             if host is None or jid == session.jid:
@@ -129,6 +175,8 @@ class Views:
                 continue
             other = host.sessions.get(jid)
             if other is not None and other.available:
+                if view is not None:
+                    view.asked[jid] += 1
                 show_presence(other, session.jid)
             else:
                 gone.append(jid)
