@@ -210,9 +210,9 @@ class RedisDirectory:
 
     def _take_own(self, session: Opened) -> None:
         """Redis was away when a session of this node ended."""
-        host = self._hosts.get(session.domain)
-        if host is not None and not any(s.sid == session.sid for s in host.sessions.local()):
-            self._writing.gone(user_of(session), session.sid)
+        user = user_of(session)
+        if session.domain in self._hosts and not any(s.sid == session.sid for s in self.own(user)):
+            self._writing.gone(user, session.sid)
 
     def _take_left(self, entry: Entry) -> None:
         """A session that this process or an earlier one of its name has written down."""
