@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from mongoosetw.cluster.mesh import Node, is_first
 from mongoosetw.cluster.sessions.calls import CallFailed
+from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
@@ -51,6 +52,8 @@ _PATIENCE: Final = 10.0
 _STASH: Final = 20_000
 _RECENT: Final = 3600.0
 """Seconds: messages that began to wait before that were found by whoever has come since."""
+_UNDER_WAY: Final = 60.0
+"""Seconds: what a node was told longer ago has arrived if its link is lost now."""
 _GRACE: Final = 1.0
 """Seconds that a lost node has to come back before its messages are taken over."""
 _DOUBT: Final = 5.0
@@ -79,6 +82,7 @@ class LogNodes:
         self._waiting: list[Deferred[None]] = []
         self._writers: Counter[int] = Counter()  # nodes that write something for an owner now
         self._looks = 0
+        self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
@@ -197,7 +201,9 @@ class LogNodes:
 
     def _send_user(self, session: SessionLike, kind: int) -> None:
         payload = bytes((kind,)) + str(session.bare).encode()
-        self._mesh.send(cast(RemoteSession, session).node, CHANNEL, payload)
+        node, owner = cast(RemoteSession, session).node, self._log.number(session.bare)
+        self._told.put((node, owner), (node, owner))
+        self._mesh.send(node, CHANNEL, payload)
 
     def _tell_of(self, owners: list[int]) -> None:
         """Rows are being written for owners for whom there were none."""
@@ -300,6 +306,7 @@ class LogNodes:
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._wait_again(self._log.held.lost(node.number))
+        self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
         self._lost[node.number] = node
         self._timers.later(_GRACE, self._take_over)

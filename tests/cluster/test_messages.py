@@ -451,6 +451,20 @@ class SlowDiskTests(RaceTests):
         self.patch(LogWriter, "_rest", 1.0)
         super().setUp()
 
+    def test_told_by_a_lost_link(self) -> None:
+        """Who comes while a message is being stored gets it, though the link is lost just then."""
+        self.register("juliet@localhost")
+        self.cut("a", "b", one_way=True)
+        self.say("hello")
+        juliet = self.juliet()
+        self.cluster.network.reconnect_delay = 0.1
+        while "a" in self.servers["b"].mesh.peers:
+            self.run_for(0.1)
+        self.assertEqual(bodies(juliet), [])
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])
+
     def test_after_a_netsplit(self) -> None:
         """What was sent while the nodes did not reach each other comes before what is newer."""
         juliet = self.juliet("b")

@@ -8,14 +8,12 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 SEEDS = "1-40"
-GROUPS = "registry,presence"
-"""What has to be true after each of them; ``make simulate`` checks all groups."""
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Plays seeds in a process of its own, whose hashes are not random."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--groups", GROUPS, *arguments],
+        [sys.executable, "-m", "tests.simulation", *arguments],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,
@@ -28,7 +26,7 @@ class SeedTests(SynchronousTestCase):
     """What the simulation finds, and that it finds it again."""
 
     def test_seeds(self) -> None:
-        """Whatever goes wrong, in the end nodes and clients know who is there."""
+        """Whatever goes wrong, in the end all know who is there, and have their messages."""
         played = simulate("--seeds", SEEDS)
         self.assertEqual(played.returncode, 0, played.stdout[-6000:] + played.stderr[-3000:])
 
