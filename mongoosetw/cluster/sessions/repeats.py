@@ -33,6 +33,7 @@ class Repeats:
         self._clock = clock
         self._send = send
         self._waiting: dict[str, deque[bytes]] = {}
+        self._losing: set[str] = set()  # the log says so once
         self._timer: IDelayedCall | None = None
 
     def waits(self, node: str) -> bool:
@@ -50,7 +51,9 @@ class Repeats:
             return  # its sessions are gone with it
         waiting = self._waiting.setdefault(node, deque())
         if len(waiting) >= MOST:
-            logger.warning("orders_lost peer=%s reason=queue-full", node)
+            if node not in self._losing:
+                self._losing.add(node)
+                logger.warning("orders_lost peer=%s reason=queue-full", node)
             return
         waiting.append(payload)
         if self._timer is None:
@@ -62,13 +65,14 @@ class Repeats:
             while waiting and self._send(node, waiting[0]):
                 waiting.popleft()
             if not waiting:
-                del self._waiting[node]
+                self.lost(node)
         if self._waiting:
             self._timer = self._clock.callLater(_AGAIN, self._again)
 
     def lost(self, node: str) -> None:
-        """A link is down."""
+        """A link is down, and nothing waits for it any more."""
         self._waiting.pop(node, None)
+        self._losing.discard(node)
 
     def stop(self) -> None:
         """The server stops."""

@@ -1,0 +1,106 @@
+"""Whether something may wait for a user, as a node knows it without the database."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mongoosetw.cluster.mesh import Node
+from mongoosetw.cluster.sessions.calls import CallFailed
+from mongoosetw.messagelog.waiting import MayWait
+from mongoosetw.net.flush import TurnFlusher
+
+B = Node("b", 1, 1)
+
+
+class MayWaitTests(SynchronousTestCase):
+    """One node, and its link to b."""
+
+    def setUp(self) -> None:
+        """No link yet."""
+        self.clock = Clock()
+        self.gone: set[str] = set()
+        self.mesh: Any = SimpleNamespace(
+            peers={}, awaited=False, watch=self.watch, left=self.gone.__contains__
+        )
+        self.told: list[list[int]] = []
+        self.reading: Deferred[set[int]] = Deferred()
+        flusher = TurnFlusher(self.clock)
+        self.known = MayWait(self.mesh, flusher, self.told.append, lambda node: self.reading)
+
+    def watch(self, up: Any, down: Any) -> None:
+        """Has the link told."""
+        self.up, self.down = up, down
+
+    def link(self, found: "Deferred[set[int]] | None" = None) -> None:
+        """The link comes up."""
+        self.reading = Deferred() if found is None else found
+        self.mesh.peers["b"] = B
+        self.up(B)
+
+    def lose(self) -> None:
+        """It goes."""
+        del self.mesh.peers["b"]
+        self.down(B)
+
+    def add(self, *owners: int) -> list[list[int]]:
+        """Rows are written; what others are told of it at the end of the turn."""
+        for owner in owners:
+            self.known.add(owner)
+        self.clock.advance(0)
+        told, self.told[:] = list(self.told), []
+        return told
+
+    def test_told_once(self) -> None:
+        """Other nodes are told once of each; again when there is a new link."""
+        self.assertEqual(self.add(1, 2, 1), [[1, 2]])
+        self.assertEqual(self.add(2, 3), [[3]])
+        self.link(succeed(set()))
+        self.assertEqual(self.add(2), [[2]])
+        self.assertIn(1, self.known)
+        self.assertNotIn(4, self.known)
+
+    def test_new_link(self) -> None:
+        """Until it is known what the other node has written something may wait for anybody."""
+        self.link()
+        self.assertIn(4, self.known)
+        self.reading.callback({5})
+        self.assertNotIn(4, self.known)
+        self.assertIn(5, self.known)
+
+    def test_linked_before(self) -> None:
+        """So it is with a node that was linked before the log was open."""
+        self.mesh.peers["b"] = B
+        self.known.start()
+        self.assertIn(4, self.known)
+        self.reading.callback(set())
+        self.assertNotIn(4, self.known)
+
+    def test_unreadable(self) -> None:
+        """What could not be read stays unknown."""
+        self.link(fail(CallFailed("b", "timeout")))
+        self.assertIn(4, self.known)
+
+    def test_lost_meanwhile(self) -> None:
+        """What was read before the link was lost is not all that the node may write."""
+        self.link()
+        reading = self.reading
+        self.lose()
+        reading.callback({5})
+        self.assertIn(4, self.known)
+        self.link(succeed(set()))
+        self.assertNotIn(4, self.known)
+
+    def test_left(self) -> None:
+        """A node that has said goodbye writes nothing any more."""
+        self.link()
+        self.gone.add("b")
+        self.lose()
+        self.assertNotIn(4, self.known)
+
+    def test_awaited(self) -> None:
+        """There may be nodes that were not reached yet."""
+        self.mesh.awaited = True
+        self.assertIn(4, self.known)
