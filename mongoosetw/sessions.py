@@ -31,7 +31,7 @@ class SessionRegistry:
 
     def __init__(self) -> None:
         self._full: dict[JID, SessionLike] = {}
-        self._bare: dict[JID, tuple[SessionLike, ...]] = {}
+        self._bare: dict[str, tuple[SessionLike, ...]] = {}  # by bare JIDs as text
         self._local: dict[SessionLike, None] = {}
         self.get = self._full.get
         self.watcher: SessionWatcher | None = None
@@ -48,11 +48,11 @@ class SessionRegistry:
         if older is not None:
             self._lose(older)
         self._full[session.jid] = session
-        others = self._bare.get(session.bare, ())
+        others = self._bare.get(session.bare.text, ())
         if others and others[-1].sid > session.sid:
-            self._bare[session.bare] = tuple(sorted((*others, session), key=_by_age))
+            self._bare[session.bare.text] = tuple(sorted((*others, session), key=_by_age))
         else:
-            self._bare[session.bare] = (*others, session)
+            self._bare[session.bare.text] = (*others, session)
         if session.local:
             self._local[session] = None
             if self.watcher is not None:
@@ -66,19 +66,19 @@ class SessionRegistry:
         """
         assert self._full[session.jid] is session
         self._full[session.jid] = other
-        found = self._bare[session.bare]
-        self._bare[session.bare] = tuple(other if s is session else s for s in found)
+        found = self._bare[session.bare.text]
+        self._bare[session.bare.text] = tuple(other if s is session else s for s in found)
 
     def _lose(self, session: SessionLike) -> None:
         """Whoever looks for the address of a session finds it no more."""
         if self._full.get(session.jid) is not session:
             return
         del self._full[session.jid]
-        others = tuple(s for s in self._bare[session.bare] if s is not session)
+        others = tuple(s for s in self._bare[session.bare.text] if s is not session)
         if others:
-            self._bare[session.bare] = others
+            self._bare[session.bare.text] = others
         else:
-            del self._bare[session.bare]
+            del self._bare[session.bare.text]
 
     def remove(self, session: SessionLike) -> bool:
         """Forgets a session.
@@ -100,11 +100,11 @@ class SessionRegistry:
 
     def of(self, bare: JID) -> tuple[SessionLike, ...]:
         """All connected resources of an account, the oldest first."""
-        return self._bare.get(bare, ())
+        return self._bare.get(bare.text, ())
 
     def available(self, bare: JID) -> list[SessionLike]:
         """The available resources of an account (RFC 6121 §4.2)."""
-        return [s for s in self._bare.get(bare, ()) if s.available]
+        return [s for s in self._bare.get(bare.text, ()) if s.available]
 
     def count(self) -> int:
         """How many sessions there are, on all nodes."""

@@ -18,7 +18,7 @@ from mongoosetw.hooks.roster import IsSubscribed
 from mongoosetw.hooks.routing import ArchivePageSent, FilterLocalPacket, UnacknowledgedMessage
 from mongoosetw.hooks.users import AnonymousPurge, RemoveDomain, RemoveUser
 from mongoosetw.messagelog import MessageLog, marked
-from mongoosetw.metrics import Counter
+from mongoosetw.metrics import Count, Counter
 from mongoosetw.module import BARE, IQ, XEP, Module, command, every, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
@@ -60,7 +60,7 @@ class MAM(Module[MAMOptions]):
         """Opens the message log."""
         self.messages: MessageLog = await self.host.open_message_log()
         self.store = PrefsStore(self.db)
-        self._prefs: dict[JID, Prefs | None] = {}
+        self._prefs: dict[str, Prefs | None] = {}  # by bare JIDs as text
         self._forgotten = 0
         self._shared_prefs = self.share_cache(
             lambda user: self.forget_prefs(JID.parse(user)), self._forget_all_prefs
@@ -69,6 +69,7 @@ class MAM(Module[MAMOptions]):
             markers=self.options.archive_chat_markers,
             groupchat=self.options.pm.archive_groupchats,
         )
+        self._archived: Count = self.archived
         self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
 
     # -- archiving
@@ -77,7 +78,7 @@ class MAM(Module[MAMOptions]):
     def opening(self, event: OpenSession) -> Awaitable[Outcome] | None:
         """Has the user's preferences at hand before the first message."""
         user = event.session.bare
-        return None if user in self._prefs else self._prepare(user)
+        return None if user.text in self._prefs else self._prepare(user)
 
     async def _prepare(self, user: JID) -> None:
         await self._load(user)
@@ -92,7 +93,7 @@ class MAM(Module[MAMOptions]):
         remote = stanza.to.bare if stanza.to is not None else user
         if remote == user:
             return None  # to oneself: archived once, on its way in
-        prefs = self._prefs.get(user, _UNKNOWN)
+        prefs = self._prefs.get(user.text, _UNKNOWN)
         if prefs is None:
             self._show(stanza, user, remote)
             return None
@@ -108,7 +109,7 @@ class MAM(Module[MAMOptions]):
         user = stanza.to.bare
         if user.local is None:
             return None
-        prefs = self._prefs.get(user, _UNKNOWN)
+        prefs = self._prefs.get(user.text, _UNKNOWN)
         if prefs is not None:
             return self._decide_received(event, user)
         self._show_received(event, user)
@@ -133,18 +134,18 @@ class MAM(Module[MAMOptions]):
         return None
 
     def _show(self, stanza: Stanza, user: JID, remote: JID) -> None:
-        known = stanza.log is not None
+        entered = stanza.log
         self.messages.show(stanza, user, remote)
-        self.archived.value += 1
-        if not known and _RETRACT in stanza.children:
+        self._archived.value += 1
+        if entered is None and _RETRACT in stanza.children:
             if self.options.message_retraction:
                 self.host.in_background(self._upkeep.retract(stanza, user, remote))
 
     async def _wanted(self, user: JID, remote: JID) -> bool:
         """What the user's preferences say of messages with somebody; False without a user."""
-        if user not in self._prefs and not await self.host.accounts.exists(user):
+        if user.text not in self._prefs and not await self.host.accounts.exists(user):
             return False
-        known = self._prefs[user] if user in self._prefs else await self._load(user)
+        known = self._prefs[user.text] if user.text in self._prefs else await self._load(user)
         prefs = known or Prefs()
         wanted = prefs.wants(remote)
         if wanted is None:
@@ -159,13 +160,13 @@ class MAM(Module[MAMOptions]):
         if len(self._prefs) >= _KNOWN:
             self._prefs.clear()
         if forgotten == self._forgotten:  # else it may be as old as what was forgotten
-            self._prefs[user] = prefs
+            self._prefs[user.text] = prefs
         return prefs
 
     def forget_prefs(self, user: JID) -> None:
         """Reads a user's preferences again at their next message."""
         self._forgotten += 1
-        self._prefs.pop(user, None)
+        self._prefs.pop(user.text, None)
 
     def _forget_all_prefs(self) -> None:
         self._forgotten += 1

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from mongoosetw.messagelog.log import without_ids
+from mongoosetw.messagelog.stamp import without_ids
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza, escape

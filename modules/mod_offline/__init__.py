@@ -85,6 +85,7 @@ class Offline(Module[OfflineOptions]):
         self._not_ready: set[SessionLike] = set()
         self._turns: dict[JID, DeferredLock] = {}
         self._counts: Counts[JID] = Counts()
+        self._can_wait = rules.waiting(groupchat=self.options.store_groupchat_messages)
 
     async def stop(self) -> None:
         """Ends what is under way: what was not delivered is in the log."""
@@ -97,7 +98,7 @@ class Offline(Module[OfflineOptions]):
     async def keep(self, event: OfflineMessage) -> Outcome:
         """Keeps a message; one too many is left to be bounced (XEP-0160 §2)."""
         stanza, user = event.stanza, event.user.bare
-        if not self._can_wait(stanza):
+        if not self._can_wait(stanza.type, stanza.children):
             # A bare state is worth no error
             return STOP if rules.is_only_a_state(stanza) else None
         if await self._is_full(user):
@@ -110,9 +111,6 @@ class Offline(Module[OfflineOptions]):
         self._counts[user] += 1
         self.stored.inc()
         return STOP
-
-    def _can_wait(self, stanza: Stanza) -> bool:
-        return rules.can_wait(stanza, groupchat=self.options.store_groupchat_messages)
 
     async def _is_full(self, user: JID) -> bool:
         rule = self.options.access_max_user_messages
@@ -134,12 +132,13 @@ class Offline(Module[OfflineOptions]):
         session = event.session
         catching = self._catching.get(session) if self._catching else None
         stanza = event.stanza
-        foreign = stanza.log is not None and stanza.log.foreign
+        entry: Entry | None = stanza.log
+        foreign = entry is not None and entry.origin is not None and entry.foreign
         if catching is None and "sm" not in session.flags:
-            if foreign:
-                self.messages.settle(session.bare, (stanza.log,))  # it is written right now
+            if entry is not None and foreign:
+                self.messages.settle(session.bare, (entry,))  # it is written right now
             return None
-        if not self._can_wait(stanza):
+        if not self._can_wait(stanza.type, stanza.children):
             return None
         if catching is None and not foreign and self._is_sure(session, stanza):
             return None
@@ -160,9 +159,9 @@ class Offline(Module[OfflineOptions]):
         if "sm" not in session.flags and stanza.receipt is None:
             return
         known: Entry | None = stanza.log
-        if (known is not None and known.foreign) or not self._can_wait(stanza):
+        if known is not None and known.foreign:
             return
-        if self._is_sure(session, stanza):
+        if not self._can_wait(stanza.type, stanza.children) or self._is_sure(session, stanza):
             return
         entry = self.messages.hold(stanza, session.bare, session.sid)
         entry.holder = session.sid
@@ -204,9 +203,9 @@ class Offline(Module[OfflineOptions]):
 
     def _is_elsewhere(self, event: UnacknowledgedMessage) -> bool:
         """Whether another session has got a message for certain: else it would be in the log."""
-        to = event.stanza.to
+        stanza, to = event.stanza, event.stanza.to
         to_account = to is not None and to.bare == event.session.bare and to != event.session.jid
-        return to_account and self._can_wait(event.stanza)
+        return to_account and self._can_wait(stanza.type, stanza.children)
 
     @on(ArchivePageSent)
     def synchronised(self, event: ArchivePageSent) -> None:

@@ -1,5 +1,6 @@
 """Which messages wait for their recipient, and for how long (XEP-0160, XEP-0334, XEP-0023)."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -11,19 +12,24 @@ from mongoosetw.xmpp.stanza import Name, Stanza, escape
 EXPIRE: Final = "jabber:x:expire"  # XEP-0023
 
 
-def can_wait(stanza: Stanza, *, groupchat: bool) -> bool:
-    """Whether a message is kept for a recipient who is away (XEP-0160 §3)."""
-    return _can_wait(stanza.type, stanza.children, groupchat)
+def waiting(*, groupchat: bool) -> Callable[[str, tuple[Name, ...]], bool]:
+    """Tells by type and children whether a message is kept for a recipient who is away.
 
+    XEP-0160 §3. What is found out is kept for speed.
 
-@lru_cache(1024)
-def _can_wait(type: str, children: tuple[Name, ...], groupchat: bool) -> bool:
-    if type in ("headline", "error") or (type == "groupchat" and not groupchat):
-        return False
-    # no-permanent-store is about archives: XEP-0334 §4.1 lets it wait for the recipient
-    if (ns.HINTS, "no-store") in children or (ns.MAM, "result") in children:
-        return False
-    return (ns.HINTS, "store") in children or not _states_only(children)
+    :param groupchat: messages of that type are.
+    """
+
+    @lru_cache(1024)
+    def can_wait(type: str, children: tuple[Name, ...]) -> bool:
+        if type in ("headline", "error") or (type == "groupchat" and not groupchat):
+            return False
+        # no-permanent-store is about archives: XEP-0334 §4.1 lets it wait for the recipient
+        if (ns.HINTS, "no-store") in children or (ns.MAM, "result") in children:
+            return False
+        return (ns.HINTS, "store") in children or not _states_only(children)
+
+    return can_wait
 
 
 def is_only_a_state(stanza: Stanza) -> bool:

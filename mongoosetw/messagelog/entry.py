@@ -6,6 +6,7 @@ from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS
 from mongoosetw.storage.batch import Batch
 from mongoosetw.storage.bulk import Row
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Name
 
 if TYPE_CHECKING:  # types only
     from sqlalchemy import Table
@@ -26,12 +27,16 @@ class Entry:
     :ivar origin: number of the node that has written it, None for this one.
     :ivar holder: sid of the other node's session for which it is held where it was written;
         0 if it is not.
+    :ivar marked: names of the children of the message with its id for ``marked_for``
+        (:func:`mongoosetw.messagelog.stamp.marked`): a stanza that has this very tuple has the id.
     """
 
     __slots__ = (
         "batch",
         "holder",
         "id",
+        "marked",
+        "marked_for",
         "origin",
         "recipient",
         "row",
@@ -50,6 +55,8 @@ class Entry:
         self.batch = WRITTEN
         self.origin: int | None = None
         self.holder = 0
+        self.marked: tuple[Name, ...] | None = None
+        self.marked_for: JID | None = None
 
     def is_for(self, user: JID) -> bool:
         """Whether a bare JID is the recipient's; most often it is the same object."""

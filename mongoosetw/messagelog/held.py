@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from mongoosetw.ids import TimeIDs
 from mongoosetw.messagelog.tables import SETTLED, pending, positions
@@ -13,12 +13,8 @@ from mongoosetw.storage.work import DatabaseUnavailable
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class OnItsWay:
-    """One message: its owner's number, and the sids of the sessions that it goes to."""
-
-    owner: int
-    holders: tuple[int, ...]
+OnItsWay: TypeAlias = tuple[int, tuple[int, ...]]
+"""One message: its owner's number, and the sids of the sessions that it goes to."""
 
 
 class Held:
@@ -47,12 +43,11 @@ class Held:
     def add(self, identifier: int, owner: int, holder: int) -> None:
         """Holds a message for an owner, on its way to a session."""
         found = self._young.get(identifier)
-        holders = (holder,) if found is None else (*found.holders, holder)
-        self._young[identifier] = OnItsWay(owner, holders)
+        self._young[identifier] = (owner, (holder,) if found is None else (*found[1], holder))
 
     def take(self, identifier: int, owner: int, holder: int) -> None:
         """Holds a message that has a row."""
-        self._written[identifier] = OnItsWay(owner, (holder,))
+        self._written[identifier] = (owner, (holder,))
 
     def has(self, identifier: int) -> bool:
         """Whether a message is on its way."""
@@ -62,7 +57,7 @@ class Held:
         """The message has arrived; False if it has a row, or is not held here for the owner."""
         for held in (self._young, self._old, self._written):
             found = held.get(identifier)
-            if found is not None and found.owner == owner:
+            if found is not None and found[0] == owner:
                 del held[identifier]
                 return held is not self._written
         return False
@@ -73,8 +68,9 @@ class Held:
             found = held.get(identifier)
             if found is None:
                 continue
-            found.holders = tuple(other for other in found.holders if other != holder)
-            if not found.holders and (held is self._written or self._write({identifier: found})):
+            owner, holders = found
+            left = held[identifier] = (owner, tuple(other for other in holders if other != holder))
+            if not left[1] and (held is self._written or self._write({identifier: left})):
                 del held[identifier]
             return
 
@@ -100,7 +96,7 @@ class Held:
 
     def _lose(self, gone: Callable[[int], bool], *unwritten: dict[int, OnItsWay]) -> set[int]:
         return {
-            way.owner
+            way[0]
             for held in (*unwritten, self._written)
             for identifier, way in list(held.items())
             if self._loses(held, identifier, way, gone)
@@ -113,15 +109,16 @@ class Held:
         way: OnItsWay,
         gone: Callable[[int], bool],
     ) -> bool:
-        others = tuple(holder for holder in way.holders if not gone(holder))
-        if others == way.holders:
+        owner, holders = way
+        others = tuple(holder for holder in holders if not gone(holder))
+        if others == holders:
             return False
-        way.holders = others
+        left = held[identifier] = (owner, others)
         if others:
             return False
         if held is self._written:  # the row names a session that it is no longer on its way to
-            self._writer.remove(pending, [(way.owner, identifier)])
-        if self._write({identifier: way}):
+            self._writer.remove(pending, [(owner, identifier)])
+        if self._write({identifier: left}):
             del held[identifier]
         return True
 
@@ -165,13 +162,13 @@ class Held:
     def _write(self, held: dict[int, OnItsWay]) -> bool:
         """Writes rows; False if the writer takes none."""
         rows = [
-            (pending, (way.owner, identifier, way.holders[0] if way.holders else None, None))
-            for identifier, way in held.items()
+            (pending, (owner, identifier, holders[0] if holders else None, None))
+            for identifier, (owner, holders) in held.items()
         ]
         try:
             if rows:
-                for way in held.values():
-                    self._waiting.add(way.owner)
+                for owner, _ in held.values():
+                    self._waiting.add(owner)
                 self._writer.add(rows)
         except DatabaseUnavailable:
             return False

@@ -3,8 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -19,35 +19,38 @@ from mongoosetw.messagelog.nodes import LogNodes, Settled
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
     IN_OTHERS,
+    IN_RECIPIENTS,
+    IN_SENDERS,
     archive,
     messages,
     owners,
     pending,
     positions,
 )
-from mongoosetw.storage.batch import Batch, LogWriter, Unit
+from mongoosetw.storage.batch import Batch, LogWriter
+from mongoosetw.storage.bulk import Row
 from mongoosetw.storage.lookup import Lookup
 from mongoosetw.storage.work import DatabaseUnavailable
-from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID
-from mongoosetw.xmpp.stanza import Stanza, escape, serialise
+from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
+    from sqlalchemy import Table
 
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-STANZA_ID = (ns.STANZA_ID, "stanza-id")
+_Entered: TypeAlias = "list[tuple[list[tuple[Table, Row]], Stanza]]"
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
 _INTERVAL = 0.005  # seconds between commits
-_BUSY = 4_000  # so many that wait for the disk slow their senders down
+_BUSY = 8_000  # so many that wait for the disk slow their senders down
 _RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
 _HELD_TICKS = 4
-_INDEX_MOST = 2_000
+_INDEX_MOST = 8_000
 _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
 
@@ -73,7 +76,7 @@ class MessageLog:
         self._router = server.router
         self._clock = server.clock
         self._key = b""
-        self._owners: dict[JID, int] = {}
+        self._owners: dict[str, int] = {}
         tables = (messages, archive, pending, positions)
         self._writer = LogWriter(
             server.db, server.clock, "message_log", tables, limit=_LIMIT, interval=_INTERVAL
@@ -89,7 +92,7 @@ class MessageLog:
         self._may_wait = self._nodes.may_wait
         self.held = Held(self._writer, self._ids, self._may_wait)
         self._batch = WRITTEN
-        self._entered: list[tuple[Unit, Stanza]] = []  # of that batch, those with a receipt
+        self._entered: _Entered = []  # of that batch, those with a receipt
         self._foreign: set[int] = set()  # on their way to sessions here, and held elsewhere
         self._unindexed = 0
         self._indexing = 0
@@ -173,21 +176,21 @@ class MessageLog:
 
         Nobody can choose a JID that shares another's number, and no look-up is needed.
         """
-        number = self._owners.get(user)
+        number = self._owners.get(user.text)
         if number is None:
             number = self.number(user)
             if len(self._owners) >= _OWNERS_KNOWN:
                 self._owners.clear()
-            self._owners[user] = number
+            self._owners[user.text] = number
             try:
-                self._owner_writer.add([(owners, (number, str(user)))])
+                self._owner_writer.add([(owners, (number, user.text))])
             except DatabaseUnavailable:
-                del self._owners[user]  # it is written with a later message
+                del self._owners[user.text]  # it is written with a later message
         return number
 
     def number(self, user: JID) -> int:
         """As :meth:`owner`, for reading: nothing is written."""
-        digest = hashlib.blake2b(str(user).encode(), digest_size=8, key=self._key).digest()
+        digest = hashlib.blake2b(user.text.encode(), digest_size=8, key=self._key).digest()
         return int.from_bytes(digest, "big") >> 1
 
     # -- writing
@@ -204,7 +207,7 @@ class MessageLog:
         if entry is None:
             entry = Entry(self._ids.next())
             row = entry.row = self._row(entry, stanza)
-            entry.unit.append((messages, row))
+            entry.unit = [(messages, row)]
             size = len(row[-1])
         else:
             entry.row, entry.unit = None, []
@@ -215,27 +218,28 @@ class MessageLog:
         stanza.log = entry
         if stanza.receipt is not None:
             stanza.receipt.hold()
-            self._tell(batch).append((entry.unit, stanza))
+            if batch is not self._batch:
+                self._begin(batch)
+            self._entered.append((entry.unit, stanza))
         return entry
 
     def _row(self, entry: Entry, stanza: Stanza) -> list[Any]:
-        sender, get = stanza.from_, self._owners.get
+        sender, known = stanza.from_, self._owners
         assert sender is not None
         to = stanza.to or sender.bare
         entry.sender, entry.recipient = here, there = sender.bare, to.bare
-        numbers = get(here) or self.owner(here), get(there) or self.owner(there)
+        first = known.get(here.text) or self.owner(here)
+        second = known.get(there.text) or self.owner(there)
         xml = stanza.to_bytes().decode()
-        return [entry.id, *numbers, 0, None, str(sender), str(to), xml]
+        return [entry.id, first, second, 0, None, sender.text, to.text, xml]
 
-    def _tell(self, batch: Batch) -> list[tuple[Unit, Stanza]]:
-        """The stanzas that count as handled when a batch is committed."""
-        if batch is not self._batch:
-            self._batch, self._entered = batch, []
-            batch.when_committed(partial(self._committed, batch, self._entered))
-        return self._entered
+    def _begin(self, batch: Batch) -> None:
+        """Notes from now on which stanzas count as handled when a batch is committed."""
+        self._batch, self._entered = batch, []
+        batch.when_committed(partial(self._committed, batch, self._entered))
 
     def _committed(
-        self, batch: Batch, entered: list[tuple[Unit, Stanza]], error: Exception | None
+        self, batch: Batch, entered: _Entered, error: Exception | None
     ) -> None:
         """The rows of stanzas are on disk, or the database has refused them."""
         if isinstance(error, DatabaseUnavailable):
@@ -245,6 +249,8 @@ class MessageLog:
             if refused and id(unit) in refused:
                 logger.error("message_not_logged id=%d", stanza.log.id, exc_info=refused[id(unit)])
                 self._router.bounce(stanza, StanzaError("internal-server-error", "wait"))
+            stanza.log.row = None  # the recipient's queue may keep the entry for long
+            unit.clear()
             assert stanza.receipt is not None
             stanza.receipt.release()
 
@@ -258,10 +264,16 @@ class MessageLog:
             entry = self.enter(stanza)
         entry.shown = True
         self._unindexed += 1
-        flag = entry.flag_of(user)
-        if entry.row is not None:
-            entry.row[_FLAGS] |= flag or IN_OTHERS
-        if entry.row is None or not flag:
+        row = entry.row
+        if user is entry.sender:
+            flag = IN_SENDERS
+        elif user is entry.recipient:
+            flag = IN_RECIPIENTS
+        else:
+            flag = entry.flag_of(user)
+        if row is not None:
+            row[_FLAGS] |= flag or IN_OTHERS
+        if row is None or not flag:
             entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
         return entry
 
@@ -273,16 +285,18 @@ class MessageLog:
         :raises StanzaError: as :meth:`enter`.
         """
         entry: Entry = stanza.log
-        if entry is not None and entry.foreign:
+        if entry is not None and entry.origin is not None and entry.foreign:
             self._foreign.add(entry.id)
             return entry
         if entry is None or entry.batch is not self._writer.gathering:
             entry = self.enter(stanza)
         self._unshown = self._unshown or not entry.shown
         row = entry.row
-        if row is not None and entry.is_for(user) and entry.id > self.held.settled:
+        held = self.held
+        mine = user is entry.recipient or entry.is_for(user)
+        if row is not None and mine and entry.id > held.settled:
             row[_HOLDER] = holder
-            self.held.add(entry.id, row[_RECIPIENT], holder)
+            held.add(entry.id, row[_RECIPIENT], holder)
         else:
             owner = self.owner(user)
             self._may_wait.add(owner)
@@ -329,7 +343,7 @@ class MessageLog:
         owner = self.owner(user)
         rest = []
         for entry in entries:
-            if entry.foreign:
+            if entry.origin is not None and entry.foreign:
                 self._foreign.discard(entry.id)
                 self._nodes.settle(entry, owner)
             elif not self.held.settle(entry.id, owner):
@@ -445,45 +459,3 @@ class MessageLog:
 
 def _log_failure(failure: Failure) -> None:
     logger.error("message_log_job_failed", exc_info=failure.value)
-
-
-def marked(stanza: Stanza, user: JID) -> Stanza:
-    """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
-    if STANZA_ID in stanza.children and _id_of(stanza, user) in stanza.inner:
-        return stanza
-    return with_id(stanza, user)
-
-
-def with_id(stanza: Stanza, user: JID) -> Stanza:
-    """A logged message with the id that it has in a user's archive (XEP-0359).
-
-    Ids that claim to be the user's and were made by somebody else are removed (§5).
-    """
-    if STANZA_ID in stanza.children:
-        stanza = without_ids(stanza, str(user))
-    return stanza.with_child(STANZA_ID, _id_of(stanza, user))
-
-
-def _id_of(stanza: Stanza, user: JID) -> bytes:
-    return b"%b%d'/>" % (_id_by(user), stanza.log.id)
-
-
-@lru_cache(10_000)
-def _id_by(user: JID) -> bytes:
-    return f"<stanza-id xmlns='{ns.STANZA_ID}' by='{escape(str(user))}' id='".encode()
-
-
-def without_ids(stanza: Stanza, by: str) -> Stanza:
-    """The stanza without ``<stanza-id/>`` elements that claim to be from ``by``."""
-    kept = [
-        child
-        for child in stanza.element.children
-        if isinstance(child, str)
-        or (child.uri, child.name) != STANZA_ID
-        or child.getAttribute("by") != by
-    ]
-    return stanza.copy(inner=b"".join(serialise(_text(child)) for child in kept))
-
-
-def _text(child: Any) -> Any:
-    return escape(child) if isinstance(child, str) else child

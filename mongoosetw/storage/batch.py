@@ -240,8 +240,9 @@ class LogWriter:
         self.waiting += 1
         self.weight += size
         batch.weight += size
-        batch.entries.append(entry)
-        if len(batch.entries) >= self._size:
+        entries = batch.entries
+        entries.append(entry)
+        if len(entries) >= self._size:
             self.gathering = None
         return batch
 

@@ -52,16 +52,18 @@ class JID:
         resource: the resourcepart, or None.
         bare: the address without its resourcepart (itself if it has none).
         is_bare: whether there is no resourcepart.
+        text: the address as it is written. As a key it is found faster than the address itself,
+            whose hash is a call.
     """
 
-    __slots__ = ("_hash", "_text", "bare", "domain", "is_bare", "local", "resource")
+    __slots__ = ("_hash", "bare", "domain", "is_bare", "local", "resource", "text")
 
     local: str | None
     domain: str
     resource: str | None
     bare: "JID"
     is_bare: bool
-    _text: str
+    text: str
     _hash: int
 
     def __init__(self, local: str | None, domain: str, resource: str | None = None) -> None:
@@ -76,7 +78,7 @@ class JID:
         fill(self, "resource", resource)
         fill(self, "bare", bare)
         fill(self, "is_bare", resource is None)
-        fill(self, "_text", text)
+        fill(self, "text", text)
         fill(self, "_hash", hash(text))
 
     @staticmethod
@@ -94,10 +96,10 @@ class JID:
         return _intern(self.local, self.domain, _prepare_resource(text))
 
     def __str__(self) -> str:
-        return self._text
+        return self.text
 
     def __repr__(self) -> str:
-        return f"JID({self._text!r})"
+        return f"JID({self.text!r})"
 
     def __hash__(self) -> int:
         return self._hash
@@ -105,10 +107,10 @@ class JID:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return self._text == other._text if isinstance(other, JID) else NotImplemented
+        return self.text == other.text if isinstance(other, JID) else NotImplemented
 
     def __lt__(self, other: "JID") -> bool:
-        return self._text < other._text
+        return self.text < other.text
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a JID cannot be changed: {name}")

@@ -117,8 +117,8 @@ class StreamLedger:
 
     def receive(self) -> Receipt:
         """Counts a stanza."""
-        self.received += 1
-        return StanzaReceipt(self, self.received)
+        self.received = number = self.received + 1
+        return StanzaReceipt(self, number)
 
     @property
     def handled(self) -> int:
@@ -164,18 +164,20 @@ class StreamLedger:
         """Somebody holds a stanza that nobody held."""
         if number <= self._told:
             return
-        held = self._held = {} if self._held is None else self._held
-        late = bool(held) and number < next(reversed(held))
-        held[number] = None
-        if late:
-            self._held = dict.fromkeys(sorted(held))
+        held = self._held
+        if not held:  # as most often: each stanza is the newest when it is held
+            self._held = {number: None}
+        elif number > next(reversed(held)):
+            held[number] = None
+        else:
+            self._held = dict.fromkeys(sorted([*held, number]))
 
     def settle(self, number: int) -> None:
         """Nobody holds a stanza any more."""
         held = self._held
         if held and number in held:
             del held[number]
-            if not held or self._due is not None:
+            if not held or (self._due is not None and self._due < next(iter(held))):
                 self.on_settled()
 
     def on_settled(self) -> None:

@@ -1,0 +1,58 @@
+"""The id that a logged message has in an archive, as clients are told it (XEP-0359)."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+from mongoosetw.messagelog.entry import Entry
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Name, Stanza, escape, serialise
+
+STANZA_ID: Final[Name] = (ns.STANZA_ID, "stanza-id")
+
+
+def marked(stanza: Stanza, user: JID) -> Stanza:
+    """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
+    entry: Entry = stanza.log
+    if stanza.children is entry.marked and user is entry.marked_for:
+        return stanza
+    if STANZA_ID in stanza.children and _id_of(stanza, user) in stanza.inner:
+        return stanza
+    stanza = with_id(stanza, user)
+    entry.marked, entry.marked_for = stanza.children, user
+    return stanza
+
+
+def with_id(stanza: Stanza, user: JID) -> Stanza:
+    """A logged message with the id that it has in a user's archive (XEP-0359).
+
+    Ids that claim to be the user's and were made by somebody else are removed (§5).
+    """
+    if STANZA_ID in stanza.children:
+        stanza = without_ids(stanza, user.text)
+    return stanza.with_child(STANZA_ID, _id_of(stanza, user))
+
+
+def _id_of(stanza: Stanza, user: JID) -> bytes:
+    return b"%b%d'/>" % (_id_by(user.text), stanza.log.id)
+
+
+@lru_cache(10_000)
+def _id_by(user: str) -> bytes:
+    return f"<stanza-id xmlns='{ns.STANZA_ID}' by='{escape(user)}' id='".encode()
+
+
+def without_ids(stanza: Stanza, by: str) -> Stanza:
+    """The stanza without ``<stanza-id/>`` elements that claim to be from ``by``."""
+    kept = [
+        child
+        for child in stanza.element.children
+        if isinstance(child, str)
+        or (child.uri, child.name) != STANZA_ID
+        or child.getAttribute("by") != by
+    ]
+    return stanza.copy(inner=b"".join(serialise(_text(child)) for child in kept))
+
+
+def _text(child: Any) -> Any:
+    return escape(child) if isinstance(child, str) else child
