@@ -112,6 +112,27 @@ class StrangerTests(ClusterTestCase):
         self.settle()
         self.romeo.receives("<presence from='juliet@localhost/balcony'/>")
 
+    def test_shown_to_a_newer_session(self) -> None:
+        """A client that has an older session on the node that is asked for presence gets it."""
+        older = self.connect("romeo@localhost/orchard", "b")
+        self.cut("a", "b")
+        self.run_for(15)
+        self.romeo = self.connect("romeo@localhost/orchard", "a")
+        self.romeo.send("<presence/>")
+        self.romeo.receives("<presence/>")
+        self.cluster.network.wire("a", "b").slower = 0.5
+        self.heal()
+        while "b" not in self.servers["a"].mesh.peers:
+            self.run_for(0.1)
+        self.await_(self._locate("a", self.juliet.jid))
+        session = self.host("a").sessions.get(self.juliet.jid)
+        assert isinstance(session, RemoteSession)
+        session.show(self.romeo.jid)
+        self.cluster.redis.latency = 2.0
+        self.run_for(1)
+        self.assertFalse(older.transport.closed)
+        self.romeo.receives("<presence from='juliet@localhost/balcony'/>")
+
     async def _locate(self, node: str, jid: JID) -> None:
         located = self.host(node).prepare([jid.bare])
         assert located is not None

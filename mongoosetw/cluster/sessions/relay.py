@@ -426,11 +426,19 @@ class Relay:
             self._hops = 0  # it speaks for itself: nobody has passed this on
         if op is Op.HIDE:
             hide_presence(session, to)
-        elif session.local and not to.is_bare and self._asker and self._find(to) is None:
-            self._show_to_stranger(session, to, self._asker)
         else:
-            show_presence(session, to)
+            self._show_to_asker(session, to)
         self._hops = hops
+
+    def _show_to_asker(self, session: SessionLike, to: JID) -> None:
+        """Who is to be shown something may be known by the node that asks alone.
+
+        Not even if there is such a session here: it may be an older one of the same client.
+        """
+        there = to.is_bare or isinstance(self._find(to), RemoteSession)
+        if session.local and self._asker and not there:
+            self._show_to_stranger(session, to, self._asker)
+        show_presence(session, to)
 
     def _show_to_stranger(self, session: SessionLike, to: JID, node: str) -> None:
         """Who is to be shown something is not known here yet; the node that asks knows it."""
