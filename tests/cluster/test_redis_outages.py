@@ -75,6 +75,44 @@ class OutageTests(RedisCase):
         self.heal()
         self.assert_known(self.b, ROMEO)
 
+    def assert_introduced(self) -> None:
+        """Romeo, who has been at a all the time, and Juliet at b have not missed each other."""
+        self.assertIn(([ROMEO], [JULIET]), self.b.found)
+        self.assertIn(([JULIET], [ROMEO]), self.a.found)
+
+    def test_known_late(self) -> None:
+        """Who becomes known before a node has answered has missed others, and they have it."""
+        self.ask(self.a, JULIET)
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.stop()
+        self.all.network.cut("a", "b")
+        self.b.directory.prepare([JID.parse(ROMEO).bare])
+        self.all.run_for(3)
+        self.b.open(JULIET, 1)
+        self.all.network.heal_all()
+        romeo.become(4)
+        self.settle()
+        self.assert_introduced()
+
+    def test_written_down_late(self) -> None:
+        """So it is with who was not in Redis when others asked."""
+        self.ask(self.a, JULIET)
+        self.a.open(ROMEO, 1)
+        self.settle()
+        late = self.redis.clients[0]
+        connect, late._connect = late._connect, lambda: None  # type: ignore[method-assign]
+        self.redis.stop()
+        self.redis.start()
+        self.all.run_for(2)
+        self.ask(self.b, ROMEO)
+        self.b.open(JULIET, 1)
+        self.settle()
+        self.assert_known(self.b, JULIET)
+        connect()
+        self.all.run_for(2)
+        self.assert_introduced()
+
     def test_back_and_empty(self) -> None:
         """All nodes write down again what they have, and register again."""
         romeo = self.a.open(ROMEO, 1)
@@ -112,9 +150,9 @@ class OutageTests(RedisCase):
     def test_nodes_come_back_one_by_one(self) -> None:
         """While only some have registered again, nobody misses anything."""
         self.ask(self.b, ROMEO)
-        self.redis.stop()
         late = self.redis.clients[1]
         connect, late._connect = late._connect, lambda: None  # type: ignore[method-assign]
+        self.redis.stop()
         self.redis.start()
         self.all.run_for(2)
         self.a.open(ROMEO, 1)

@@ -41,6 +41,7 @@ class Kind(IntEnum):
     :cvar ASK: tell all sessions anew, or those of a domain.
     :cvar WATCHES: in which Redis the node has said of whom it wants to be told.
     :cvar UNASKED: what has happened, as CHANGES, told to all.
+    :cvar REWRITTEN: sessions that were there before, and were not to be found in Redis.
     """
 
     BEGIN = 1
@@ -53,6 +54,7 @@ class Kind(IntEnum):
     ASK = 8
     WATCHES = 9
     UNASKED = 10
+    REWRITTEN = 11
 
 
 NUMBERED: Final = frozenset(

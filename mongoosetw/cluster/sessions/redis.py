@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from mongoosetw.cluster.mesh import Mesh, Node, is_first
-from mongoosetw.cluster.sessions.calls import CallFailed, Calls
+from mongoosetw.cluster.sessions.calls import Calls
 from mongoosetw.cluster.sessions.changes import (
     BadFrame,
     Frame,
@@ -27,9 +27,10 @@ from mongoosetw.cluster.sessions.changes import (
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import tell_found, tell_lost, welcome
+from mongoosetw.cluster.sessions.redis_asking import ASK_TIMEOUT, Asking
 from mongoosetw.cluster.sessions.redis_others import Others, user_of
 from mongoosetw.cluster.sessions.redis_peers import Peer
-from mongoosetw.cluster.sessions.redis_store import ALIVE, AT_ONCE, Entry, Store
+from mongoosetw.cluster.sessions.redis_store import ALIVE, Entry, Store
 from mongoosetw.cluster.sessions.redis_upkeep import AGAIN, Tasks, Upkeep
 from mongoosetw.cluster.sessions.redis_watching import Watching
 from mongoosetw.cluster.sessions.redis_writing import Change, Writing
@@ -43,11 +44,8 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 logger = logging.getLogger(__name__)
-CALL: Final = "sessions"
-"""The question for the sessions of users, where Redis cannot be asked."""
 COUNT: Final = "session-count"
 """The question how many sessions of a domain a node has."""
-ASK_TIMEOUT: Final = 2.0
 CLEAN_AFTER: Final = ALIVE + 10.0
 """Seconds after the loss of a node, when it counts as dead and the others have read what it had."""
 
@@ -81,7 +79,8 @@ class RedisDirectory:
         follows = self._watching.__contains__
         self._others = Others(clock, relay, self._hosts, follows, self._follow)
         self._peers = self._others.peers
-        calls.serve(CALL, self._answer)
+        introduce = self._introduce
+        self._asking = Asking(calls, self._tasks, self._others, follows, self.own, introduce)
         calls.serve(COUNT, self._count)
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
@@ -191,7 +190,7 @@ class RedisDirectory:
         body = b"".join(map(opened, self.own(user)))
         for peer in self._peers.values() if body else ():
             if peer.watches == server and peer.node.name in watchers:
-                self._tell_one(peer, body, None, (), asked=True)
+                self._say(peer, Kind.REWRITTEN, body, None, ())
 
     def moment(self) -> int:
         """Now, as the beginning of a reading."""
@@ -206,7 +205,7 @@ class RedisDirectory:
             elif (session := self._others.take(entry, began)) is not None:
                 found.append(session)
         if late:
-            tell_found(found, self._available)
+            self._introduce(found)
 
     def _take_own(self, session: Opened) -> None:
         """Redis was away when a session of this node ended."""
@@ -228,33 +227,7 @@ class RedisDirectory:
     async def ask(self, users: Sequence[JID]) -> None:
         """Redis does not answer: the other nodes are asked, and tell all changes from now on."""
         self._upkeep.withdraw()
-        nodes = list(self._peers)
-        await DeferredList([Deferred.fromCoroutine(self._ask(n, users)) for n in nodes])
-
-    async def _ask(self, node: str, users: Sequence[JID], *, late: bool = False) -> None:
-        for start in range(0, len(users), AT_ONCE):
-            question = "\n".join(map(str, users[start : start + AT_ONCE])).encode()
-            try:
-                answer = await self._calls.call(node, CALL, question, ASK_TIMEOUT)
-                found = [r for r in records(answer) if isinstance(r, Opened)]
-            except (CallFailed, BadFrame) as error:
-                logger.warning("sessions_not_asked peer=%s reason=%s", node, error)
-                if node in self._peers:
-                    self._tasks.later(AGAIN, self._ask_later, node, users[start:])
-                return
-            taken = [self._others.answered(node, record) for record in found]
-            if late:
-                tell_found(filter(None, taken), self._available)
-
-    def _ask_later(self, node: str, users: Sequence[JID]) -> None:
-        left = [user for user in users if user in self._watching]
-        if node in self._peers and left:
-            self._tasks.run(self._ask(node, left, late=True))
-
-    def _answer(self, node: Node, question: bytes) -> bytes:
-        """Another node asks for the sessions of users."""
-        users = map(JID.parse, question.decode().split("\n"))
-        return b"".join(opened(session) for user in users for session in self.own(user))
+        await self._asking.ask_all(users)
 
     # -- SessionWatcher: what this node tells
 
@@ -333,7 +306,11 @@ class RedisDirectory:
         *,
         asked: bool,
     ) -> None:
-        kind = Kind.CHANGES if asked else Kind.UNASKED
+        self._say(peer, Kind.CHANGES if asked else Kind.UNASKED, body, seen, new)
+
+    def _say(
+        self, peer: Peer, kind: Kind, body: bytes, seen: int | None, new: Sequence[SessionLike]
+    ) -> None:
         if not peer.tell(kind, body, seen, new):
             self._postpone(peer)
 
@@ -374,6 +351,7 @@ class RedisDirectory:
         peer = self._peers.pop(node.name, None)
         if peer is None or self._tasks.stopped:
             return
+        self._asking.forget(node.name)
         left = self._mesh.left(node.name)
         lost, known = self._others.lose(peer)
         self._lost(lost, node, left=left)
@@ -426,7 +404,7 @@ class RedisDirectory:
             logger.error("sessions_unreadable peer=%s reason=%s", node.name, error)
 
     def _take(self, peer: Peer, frame: Frame) -> None:
-        if frame.kind in (Kind.CHANGES, Kind.UNASKED):
+        if frame.kind in (Kind.CHANGES, Kind.UNASKED, Kind.REWRITTEN):
             self._take_changes(peer, frame)
         elif frame.kind is Kind.MISSED:
             peer.arrived()
@@ -442,7 +420,8 @@ class RedisDirectory:
                 peer.unread = True
                 self._catch_up(peer)
             if peer.unread:  # later; what is followed cannot wait
-                self._tasks.run(self._ask(peer.node.name, self._watching.users(), late=True))
+                users = self._watching.users()
+                self._tasks.run(self._asking.ask(peer.node.name, users, self._tell_found))
             peer.greeted = True
         elif frame.kind is not Kind.SEEN:
             raise BadFrame(f"{frame.kind.name}: does it use another general.sm_backend?")
@@ -450,10 +429,15 @@ class RedisDirectory:
     def _take_changes(self, peer: Peer, frame: Frame) -> None:
         peer.arrived()
         appeared, strange = self._others.follow(peer, records(frame.body))
-        if frame.kind is Kind.CHANGES:
+        if frame.kind is not Kind.UNASKED:
             for user in strange:
                 self._watching.withdraw(user)
-        if appeared:
+        known = frame.kind is not Kind.REWRITTEN
+        is_late = self._asking.is_unanswered
+        late = [s for s in appeared if not known or is_late(peer.node.name, s.bare)]
+        if late:
+            self._introduce(late)
+        if len(late) < len(appeared):
             tell_found(appeared, [*peer.unseen, *self._writing.missed_by(peer)])
         peer.acknowledge()
 
@@ -484,7 +468,18 @@ class RedisDirectory:
         """A session has got its address after one that was newer: until then nobody saw it."""
         if session.available:
             welcome(session)
-            tell_found([session], self._available)
-            peer = self._peers.get(session.node)
-            if peer is not None:
-                peer.tell(Kind.MISSED, opened(session), None, ())
+            self._introduce([session])
+
+    def _tell_found(self, found: Iterable[SessionLike]) -> None:
+        tell_found(found, self._available)
+
+    def _introduce(self, found: Iterable[RemoteSession]) -> None:
+        """Sessions that were there before: they and those of this node may not see each other."""
+        missed: dict[str, list[bytes]] = {}
+        found = list(found)
+        for session in found:
+            missed.setdefault(session.node, []).append(opened(session))
+        self._tell_found(found)
+        for node, sessions in missed.items():
+            if (peer := self._peers.get(node)) is not None:
+                peer.tell(Kind.MISSED, b"".join(sessions), None, ())
