@@ -133,6 +133,20 @@ class StrangerTests(ClusterTestCase):
         self.assertFalse(older.transport.closed)
         self.romeo.receives("<presence from='juliet@localhost/balcony'/>")
 
+    def test_shown_though_another_place_is_known(self) -> None:
+        """So does one whose older session, on a third node, is known to the one that is asked."""
+        self.await_(self._locate("a", self.juliet.jid))
+        session = self.host("a").sessions.get(self.juliet.jid)
+        assert isinstance(session, RemoteSession)
+        host, cluster = self.host("b"), self.servers["b"].cluster
+        assert cluster is not None
+        jid = self.romeo.jid
+        older = RemoteSession(host, cluster.relay, "c", 1, jid, None, frozenset(), secure=False)
+        host.sessions.add(older)
+        session.show(jid)
+        self.settle()
+        self.romeo.receives("<presence from='juliet@localhost/balcony'/>")
+
     async def _locate(self, node: str, jid: JID) -> None:
         located = self.host(node).prepare([jid.bare])
         assert located is not None

@@ -427,18 +427,20 @@ class Relay:
         if op is Op.HIDE:
             hide_presence(session, to)
         else:
-            self._show_to_asker(session, to)
+            if session.local and hops <= 1 and not to.is_bare:
+                self._show_to_asker(session, to)
+            show_presence(session, to)
         self._hops = hops
 
     def _show_to_asker(self, session: SessionLike, to: JID) -> None:
         """Who is to be shown something may be known by the node that asks alone.
 
-        Not even if there is such a session here: it may be an older one of the same client.
+        What is known here at that address may be an older session of the same client.
         """
-        there = to.is_bare or isinstance(self._find(to), RemoteSession)
-        if session.local and self._asker and not there:
+        known = self._find(to)
+        there = isinstance(known, RemoteSession) and known.node == self._asker
+        if self._asker and not there:
             self._show_to_stranger(session, to, self._asker)
-        show_presence(session, to)
 
     def _show_to_stranger(self, session: SessionLike, to: JID, node: str) -> None:
         """Who is to be shown something is not known here yet; the node that asks knows it."""
