@@ -51,6 +51,11 @@ class TimeIDs:
         self._last = max(self._last, identifier >> 8)
 
 
+def node_of(identifier: int) -> int:
+    """The number of the node that made an id."""
+    return identifier % NODES
+
+
 def timestamp(identifier: int) -> float:
     """When an id was made, in seconds since 1970."""
     return (identifier >> 8) / 1e6

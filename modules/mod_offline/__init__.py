@@ -15,6 +15,7 @@ from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import (
     SessionClosed,
     SessionLike,
+    SessionOpened,
     UserReceiveMessage,
 )
 from mongoosetw.hooks.cluster import (
@@ -219,6 +220,13 @@ class Offline(Module[OfflineOptions]):
             self._counts.pop(event.session.bare, None)
 
     # -- sessions that become ready
+
+    @on(SessionOpened)
+    def opened(self, event: SessionOpened) -> None:
+        """What the client of an older session has not acknowledged comes first, from any node."""
+        replaced = event.replaced
+        if replaced is not None and not replaced.local and "sm" in replaced.flags:
+            self.messages.succeeds(replaced)
 
     @on(UserAvailable, Order.LATE)
     def available(self, event: UserAvailable) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from modules.mod_offline.rules import delay
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.privacy import PrivacyCheck
+from mongoosetw.ids import node_of
 from mongoosetw.messagelog import Entry, MessageLog, Pending, marked
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import BackendUnavailable
@@ -111,6 +112,7 @@ class CatchUp:
             if message.holder in alive or self._log.on_its_way(message.id):
                 continue  # on its way to a session that may still acknowledge it
             sent.append(message.id)
+            self._send_older(message.id)
             stanza = self._stanza(message)
             expired = message.expire is not None and message.expire <= self._now()
             if expired or not await self._let_in(stanza):
@@ -121,6 +123,16 @@ class CatchUp:
             with suppress(BackendUnavailable):  # a restart would have them sent again
                 await self._log.take(user, sent, session.sid)
         return after, len(page) == PAGE
+
+    def _send_older(self, identifier: int) -> None:
+        """What is held back may have been on a longer way than a message that waits in the log.
+
+        Ids are an order among those of one node.
+        """
+        for stanza in [s for s in self._held if s.log.id < identifier]:
+            if node_of(stanza.log.id) == node_of(identifier):
+                self._send(stanza)
+                self._held.remove(stanza)
 
     async def _read(self, after: int) -> list[Pending]:
         """What waits behind an id; as long as the database is away, the client waits for it."""

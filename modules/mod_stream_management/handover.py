@@ -26,6 +26,7 @@ from mongoosetw.cluster.sessions.moving import PATIENCE, MovingSession
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.cluster import SessionMoved, SessionPacks, SessionUnpacks
 from mongoosetw.hooks.routing import MessagesWait
+from mongoosetw.ids import node_of
 from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError, StreamError
 from mongoosetw.xmpp.jid import JID
 
@@ -312,7 +313,7 @@ class HandOver:
 def _number(resume_id: str) -> int | None:
     """The number of the node that has made a resumption id."""
     try:
-        return int(resume_id.partition("-")[0], 16) & 255
+        return node_of(int(resume_id.partition("-")[0], 16))
     except ValueError:
         return None
 

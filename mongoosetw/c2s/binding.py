@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from mongoosetw.auth.anonymous import GUEST
 from mongoosetw.c2s.session import Session
 from mongoosetw.hooks.bus import HookFailed, started
-from mongoosetw.hooks.c2s import OpenSession, SessionOpened
+from mongoosetw.hooks.c2s import OpenSession, SessionLike, SessionOpened
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError, stanza_error
 from mongoosetw.xmpp.jid import JID, InvalidJID
@@ -107,15 +107,18 @@ def _refuse(stream: "ClientStream", stanza: Stanza, error: Exception) -> None:
 def _open(stream: "ClientStream", session: Session, stanza: Stanza) -> None:
     if stream.closed:
         return
-    register(session.host, session)
+    replaced = register(session.host, session)
     stream.bound(session)
     payload = f"<bind xmlns='{ns.BIND}'><jid>{escape(str(session.jid))}</jid></bind>"
     stream.write(stanza.result(payload).to_bytes())
-    session.host.hooks.fire(SessionOpened(session))
+    session.host.hooks.fire(SessionOpened(session, replaced))
 
 
-def register(host: "Host", session: Session) -> None:
-    """Makes the session known; one with the same address has to go (§7.7.2.2 case 3)."""
+def register(host: "Host", session: Session) -> SessionLike | None:
+    """Makes the session known; one with the same address has to go (§7.7.2.2 case 3).
+
+    :returns: that one.
+    """
     others = host.sessions.of(session.bare)
     ids = host.server.session_ids
     if others:
@@ -127,6 +130,7 @@ def register(host: "Host", session: Session) -> None:
         older.close(*REPLACED)
     host.sessions.add(session)  # a node that has an older one closes it, when it is told
     close_surplus(host, session.bare)
+    return older
 
 
 def close_surplus(host: "Host", user: JID) -> None:

@@ -182,10 +182,14 @@ class OpenSession(Hook):
 
 @dataclass(slots=True)
 class SessionOpened(Hook):
-    """A session is registered and can receive stanzas."""
+    """A session is registered and can receive stanzas.
+
+    :ivar replaced: the session that had its address until now, on this node or another.
+    """
 
     mongooseim: ClassVar[str] = "sm_register_connection"
     session: SessionLike
+    replaced: SessionLike | None = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
-from mongoosetw.ids import TimeIDs
+from mongoosetw.ids import TimeIDs, node_of
 from mongoosetw.messagelog.tables import SETTLED, pending, positions
 from mongoosetw.messagelog.waiting import MayWait
 from mongoosetw.storage.batch import LogWriter
@@ -49,6 +49,16 @@ class Held:
         """Holds a message that has a row."""
         self._written[identifier] = (owner, (holder,))
 
+    def pass_on(self, identifier: int, holder: int, successor: int) -> bool:
+        """A message goes to another session than it was on its way to; False if it is not held."""
+        for held in (self._young, self._old, self._written):
+            found = held.get(identifier)
+            if found is not None and holder in found.holders:
+                others = (other for other in found.holders if other != holder)
+                found.holders = (*others, successor)
+                return True
+        return False
+
     def has(self, identifier: int) -> bool:
         """Whether a message is on its way."""
         return identifier in self._young or identifier in self._old or identifier in self._written
@@ -82,7 +92,7 @@ class Held:
         :param node: its number, which is a part of its sessions' sids.
         :returns: the owners.
         """
-        return self._lose(lambda holder: holder & 255 == node, self._young, self._old)
+        return self._lose(lambda holder: node_of(holder) == node, self._young, self._old)
 
     def outlived(self, alive: Collection[int]) -> set[int]:
         """What has been on its way for long to sessions that are no more waits.

@@ -288,6 +288,10 @@ class MessageLog:
         if entry is not None and entry.origin is not None and entry.foreign:
             self._foreign.add(entry.id)
             return entry
+        if entry is not None and entry.holder:  # it has come back, or has only waited here
+            before, entry.holder = entry.holder, 0
+            if self.held.pass_on(entry.id, before, holder):
+                return entry
         if entry is None or entry.batch is not self._writer.gathering:
             entry = self.enter(stanza)
         self._unshown = self._unshown or not entry.shown
@@ -310,8 +314,8 @@ class MessageLog:
         :raises StanzaError: as :meth:`enter`.
         """
         known: Entry | None = stanza.log
-        if known is not None and known.foreign:
-            self.keep(user, known, 0)
+        if known is not None and known.holder:  # it was for a session of another node
+            self.keep(user, known, known.holder)
             return known
         entry = self.enter(stanza)
         owner = self.owner(user)
@@ -381,6 +385,10 @@ class MessageLog:
     def found(self, session: SessionLike) -> None:
         """A session of another node takes messages from now on."""
         self._nodes.found(session)
+
+    def succeeds(self, older: SessionLike) -> None:
+        """A session of this node has the address of another node's, which leaves messages."""
+        self._nodes.succeeds(older)
 
     def look(self, session: SessionLike) -> None:
         """Has the node of a session look for what waits for its user."""

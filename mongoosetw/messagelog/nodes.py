@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.mesh import Node, is_first
@@ -47,6 +48,7 @@ _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
 _PART: Final = "log-part"
 _COMMITTED: Final = "log-committed"
+_SUCCEEDED: Final = "log-succeeded"
 _PATIENCE: Final = 10.0
 """Seconds that a node has to write what it holds."""
 _STASH: Final = 20_000
@@ -54,6 +56,7 @@ _RECENT: Final = 3600.0
 """Seconds: messages that began to wait before that were found by whoever has come since."""
 _UNDER_WAY: Final = 60.0
 """Seconds: what a node was told longer ago has arrived if its link is lost now."""
+_GLANCE: Final = 0.02
 _GRACE: Final = 1.0
 """Seconds that a lost node has to come back before its messages are taken over."""
 _DOUBT: Final = 5.0
@@ -75,6 +78,7 @@ class LogNodes:
         self._server = server
         self._mesh = server.mesh
         self._settled: dict[int, list[Settled]] = {}
+        self._kept: dict[int, set[int]] = {}  # owners, by who holds their messages
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: dict[int, Node] = {}
@@ -104,6 +108,7 @@ class LogNodes:
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
             self._server.cluster.calls.serve(_COMMITTED, self._asked_to_commit)
+            self._server.cluster.calls.serve(_SUCCEEDED, self._asked_for_the_rest)
         self.may_wait.start()
 
     def stop(self) -> None:
@@ -117,6 +122,9 @@ class LogNodes:
         """A message has arrived."""
         assert entry.origin is not None
         self._settled.setdefault(entry.origin, []).append((owner, entry.id, entry.shown))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
             self._server.flusher.add(self)
@@ -130,12 +138,22 @@ class LogNodes:
                 del self._settled[number]
             else:
                 del items[:-_STASH]  # what is forgotten is delivered again
+        kept, self._kept = self._kept, {}
+        for number, owners in kept.items():
+            self._expect(owners, self._ask_to_commit(self._peer(number)))
 
     def keep(self, user: JID, entry: Entry) -> None:
-        """A message has not arrived: it waits again, unless it is on its way elsewhere, too."""
+        """A message has not arrived: it waits again, unless it is on its way elsewhere, too.
+
+        Whoever of this node catches up waits until that is so.
+        """
         assert entry.origin is not None
-        head = _STRANDED.pack(entry.id, entry.holder)
-        self._send(entry.origin, bytes((_KEPT,)) + head + str(user).encode())
+        owner, head = self._log.number(user), _STRANDED.pack(entry.id, entry.holder)
+        if not self._send(entry.origin, bytes((_KEPT,)) + head + str(user).encode()):
+            return
+        self.may_wait.learn((owner,))
+        self._kept.setdefault(entry.origin, set()).add(owner)
+        self._flush_soon()
 
     async def part_with(self, entries: Iterable[Entry]) -> None:
         """Those who hold messages give them rows, and leave them to whoever takes these.
@@ -154,12 +172,12 @@ class LogNodes:
 
     def _ask_to_part(self, number: int | None, ids: list[int]) -> Deferred[bytes]:
         """Asks a node; who is gone is asked nothing, for its messages are taken over."""
-        for node in self._mesh.peers.values():
-            if node.number == number and self._server.cluster is not None:
-                payload = struct.pack(f"!{len(ids)}Q", *ids)
-                asked = self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
-                return asked.addErrback(_unless_gone)
-        return succeed(b"")
+        node = self._peer(number)
+        if node is None or self._server.cluster is None:
+            return succeed(b"")
+        payload = struct.pack(f"!{len(ids)}Q", *ids)
+        asked = self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
+        return asked.addErrback(_unless_gone)
 
     async def _part(self, ids: list[int]) -> None:
         self._log.held.part_with(ids)
@@ -219,9 +237,9 @@ class LogNodes:
         await self._ask_to_commit(node)
         return await self._log.owners_waiting()
 
-    def _ask_to_commit(self, node: Node) -> Deferred[bytes]:
+    def _ask_to_commit(self, node: Node | None) -> Deferred[bytes]:
         """Fires when all that a node has written is on disk; fails with CallFailed."""
-        if self._server.cluster is None:
+        if self._server.cluster is None or node is None:
             return succeed(b"")
         return self._server.cluster.calls.call(node.name, _COMMITTED, b"", _PATIENCE)
 
@@ -257,7 +275,7 @@ class LogNodes:
         and only the link is lost, that may take for ever: then there is an end to it.
         """
         owner = self._log.number(user)
-        while self._doubtful or owner in self._writers:
+        while self._doubtful or owner in self._writers or self._is_kept(owner):
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
             await waiting
@@ -266,10 +284,46 @@ class LogNodes:
         """A node writes something for a user right now: their session waits for that."""
         owner = self._log.number(user)
         self.may_wait.learn((owner,))
-        self._writers[owner] += 1
-        asked = self._ask_to_commit(node).addErrback(_unless_lost)
-        asked.addCallback(lambda _: self._written(owner))
+        self._expect({owner}, self._ask_to_commit(node))
         self._tell(user, here=True)
+
+    def succeeds(self, older: SessionLike) -> None:
+        """A session of this node has the address of another node's, which leaves messages."""
+        if self._server.cluster is None or older.local:
+            return
+        node = cast(RemoteSession, older).node
+        question = _ID.pack(older.sid) + str(older.jid).encode()
+        owner = self._log.number(older.bare)
+        self.may_wait.learn((owner,))
+        asked = self._server.cluster.calls.call(node, _SUCCEEDED, question, _PATIENCE)
+        self._expect({owner}, asked)
+
+    async def _asked_for_the_rest(self, node: Node, payload: bytes) -> bytes:
+        """Answers when a session has ended, and what its client has not acknowledged waits."""
+        (sid,), jid = _ID.unpack_from(payload), JID.parse(payload[_ID.size :].decode())
+        while self._has(sid, jid):
+            await deferLater(self._server.clock, _GLANCE)
+        await self._log.all_written(jid.bare)
+        return b""
+
+    def _has(self, sid: int, jid: JID) -> bool:
+        host = self._server.host_for(jid.domain)
+        session = None if host is None else host.sessions.get(jid)
+        return session is not None and session.local and session.sid == sid
+
+    def _expect(self, owners: set[int], written: Deferred[bytes]) -> None:
+        """Another node is writing something for some owners."""
+        self._writers.update(owners)
+
+        def done(_: bytes) -> None:
+            for owner in owners:
+                self._written(owner)
+
+        written.addErrback(_unless_lost).addCallback(done)
+
+    def _is_kept(self, owner: int) -> bool:
+        """Whether another node will be asked at the end of the turn."""
+        return any(owner in owners for owners in self._kept.values())
 
     def _written(self, owner: int) -> None:
         self._writers[owner] -= 1
@@ -291,11 +345,12 @@ class LogNodes:
 
     # -- nodes that come and go
 
+    def _peer(self, number: int | None) -> Node | None:
+        return next((n for n in self._mesh.peers.values() if n.number == number), None)
+
     def _send(self, number: int, payload: bytes) -> bool:
-        for node in self._mesh.peers.values():
-            if node.number == number:
-                return self._mesh.send(node.name, CHANNEL, payload)
-        return False
+        node = self._peer(number)
+        return node is not None and self._mesh.send(node.name, CHANNEL, payload)
 
     def _up(self, node: Node) -> None:
         self._lost.pop(node.number, None)

@@ -414,6 +414,29 @@ class RaceTests(MessagesTestCase):
             juliet.lose()
             self.run_for(3)
 
+    def test_order_behind_a_session_elsewhere(self) -> None:
+        """And before what is newer, wherever that comes from."""
+        self.register("juliet@localhost")
+        for node, place in (("b", "a"), ("b", "c"), ("a", "b"), ("a", "c"), ("c", "b")):
+            self.juliet(node)
+            self.run_for(1)
+            texts = [f"{node}{place} {number}" for number in range(30)]
+            for text in texts[:5]:
+                self.say(text)
+            self.run_for(1)
+            newer = self.connect("juliet@localhost/balcony", node=place)
+            for number, text in enumerate(texts[5:]):
+                self.say(text)
+                self.run_for(0.05)
+                if number == 8:  # binding takes as long as what is on its way to the old node
+                    newer.enable_sm(resume=False)
+                    newer.send("<presence/>")
+            self.run_for(5)
+            self.assertEqual(bodies(newer), texts)
+            newer.ack()
+            newer.lose()
+            self.run_for(12)
+
     def test_login_while_reading(self) -> None:
         """So it is in its order, if the login has just read what waits."""
         self.register("juliet@localhost")

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.fences import MEMORY, Fences
+from mongoosetw.cluster.sessions.found import takes_messages
 from mongoosetw.cluster.sessions.moving import MovingSession
 from mongoosetw.cluster.sessions.pressure import Pressure
 from mongoosetw.cluster.sessions.recent import Recent
@@ -325,7 +326,7 @@ class Relay:
             return  # it was for that session alone
         if isinstance(session, MovingSession):
             session = session.for_relay
-        if session is None:
+        if session is None or _is_too_early(session, got):
             self._gone(host, got)
         elif isinstance(session, RemoteSession):
             self._pass_on(session, got)
@@ -486,3 +487,13 @@ class Relay:
                 self.missed(session)
         self._pressure.release(node.name)
         self._repeats.lost(node.name)
+
+
+def _is_too_early(session: SessionLike, got: Envelope) -> bool:
+    """Whether a message for the account has been sent to an older session of an address.
+
+    RFC 6121 §8.5.2.1.1: the newer one has to be available before it gets such.
+    """
+    stanza = got.stanza
+    account = got.op is Op.DELIVER and stanza.kind == "message" and stanza.to != got.target
+    return account and session.local and not takes_messages(session)

@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from mongoosetw.ctl import Failed, ask
@@ -56,8 +57,9 @@ class Workers(Node):
         """Kills one of the workers that run, unless it is the last one."""
         pids = [worker["pid"] for worker in self.status() if worker["state"] == "running"]
         if len(pids) > 1:
-            self.kills += 1
-            os.kill(chance.choice(pids), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just been taken for running
+                os.kill(chance.choice(pids), signal.SIGKILL)
+                self.kills += 1
 
 
 def worker_runs(server: Workers, kills: int, seed: int, *, pairs: int = 8) -> Result:
