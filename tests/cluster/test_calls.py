@@ -72,8 +72,19 @@ class CallsTests(MeshCase):
         asked = self.a.call("b", "wait", b"", 1.0)
         self.run_for(1.1)
         self.assert_failed(asked, "timeout")
-        self.waiting[0].callback(b"late")
+        self.assert_ignored()
+
+    def assert_ignored(self) -> None:
+        """An answer that nobody waits for any more does nothing; others find their questions."""
+        again = self.a.call("b", "wait", b"", 5.0)
         self.run_for(0)
+        with self.assertNoLogs("mongoosetw.cluster", "ERROR"):
+            self.waiting[0].callback(b"late")
+            self.run_for(0)
+        self.assertNoResult(again)
+        self.waiting[-1].callback(b"in time")
+        self.run_for(0)
+        self.assertEqual(self.successResultOf(again), b"in time")
 
     def test_no_link(self) -> None:
         """A node that is not linked cannot be asked."""
@@ -118,10 +129,22 @@ class CallsTests(MeshCase):
 
     def test_cancelled(self) -> None:
         """Who does not wait any longer leaves nothing behind."""
-        asked = self.a.call("b", "wait", b"", 60.0)
+        first, asked = (self.a.call("b", "wait", b"", 60.0) for _ in range(2))
+        self.run_for(0)
         asked.cancel()
         self.failureResultOf(asked)
+        self.waiting.reverse()
+        self.assert_ignored()
+        self.waiting[1].callback(b"first")
         self.run_for(0)
+        self.assertEqual(self.successResultOf(first), b"first")
+
+    def test_withdrawn(self) -> None:
+        """What a node does not serve any more is refused."""
+        self.b.withdraw("echo")
+        asked = self.a.call("b", "echo", b"", 5.0)
+        self.run_for(0)
+        self.assert_failed(asked, "feature-not-implemented")
 
     def test_name_taken(self) -> None:
         """One name is served once."""

@@ -49,6 +49,7 @@ class DeadlinesTests(SynchronousTestCase):
         self.deadlines.discard("a", 2.0)
         self.deadlines.discard("a", 2.0)
         self.assertEqual(self.after(2.0), ["b"])
+        self.deadlines.discard("b", 2.0)
         self.deadlines.add("c", 5.0)
         self.deadlines.discard("c", 5.0)
         self.assertEqual((len(self.deadlines), self.clock.getDelayedCalls()), (0, []))
