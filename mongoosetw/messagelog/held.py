@@ -53,9 +53,10 @@ class Held:
         """A message goes to another session than it was on its way to; False if it is not held."""
         for held in (self._young, self._old, self._written):
             found = held.get(identifier)
-            if found is not None and holder in found.holders:
-                others = (other for other in found.holders if other != holder)
-                found.holders = (*others, successor)
+            if found is not None and holder in found[1]:
+                owner, holders = found
+                others = (other for other in holders if other != holder)
+                held[identifier] = owner, (*others, successor)
                 return True
         return False
 
