@@ -113,6 +113,21 @@ class OutageTests(RedisCase):
         self.all.run_for(2)
         self.assert_introduced()
 
+    def test_written_down_before_others_are_heard(self) -> None:
+        """A node that has not said yet that it asks the new Redis is told by it."""
+        self.a.open(ROMEO, 1)
+        self.settle()
+        late = self.redis.clients[0]
+        connect, late._connect = late._connect, lambda: None  # type: ignore[method-assign]
+        self.redis.stop()
+        self.all.network.wire("b", "a").slower = 5.0
+        self.redis.start()
+        self.all.run_for(2)
+        self.ask(self.b, ROMEO)
+        connect()
+        self.all.run_for(1)
+        self.assert_known(self.b, ROMEO)
+
     def test_back_and_empty(self) -> None:
         """All nodes write down again what they have, and register again."""
         romeo = self.a.open(ROMEO, 1)

@@ -186,10 +186,9 @@ class RedisDirectory:
 
     def rewritten(self, user: JID, watchers: frozenset[str]) -> None:
         """The sessions of this node were written down anew; who has read them may be wrong."""
-        server = self._store.redis.server
         body = b"".join(map(opened, self.own(user)))
         for peer in self._peers.values() if body else ():
-            if peer.watches == server and peer.node.name in watchers:
+            if peer.node.name in watchers:
                 self._say(peer, Kind.REWRITTEN, body, None, ())
 
     def moment(self) -> int:
