@@ -1,7 +1,5 @@
 """Messages between nodes: on disk, accounted for on one node, delivered whatever is lost."""
 
-
-
 from mongoosetw.messagelog.tables import messages, pending
 from tests.cluster.messages import MessagesTestCase, bodies, ids
 
