@@ -51,8 +51,8 @@ class SessionsLost(Hook):
 class SessionsCleanup(Hook):
     """Sessions have gone with their node, and what they have left has to be cleaned up.
 
-    Fired on one of the nodes that are left, once, when the lost one has had some seconds to come
-    back. (After a netsplit each half does it, and the sessions may still be there.)
+    Fired on one of the nodes that are left, once for each session, when the lost one has had some
+    seconds to come back. (After a netsplit each half does it, and the sessions may still be there.)
 
     :ivar sessions: of this host; nobody has their addresses now.
     :ivar node: the name of the node.

@@ -3,6 +3,7 @@
 import base64
 from typing import Any, ClassVar
 
+from mongoosetw.cluster.sessions import cleanup
 from mongoosetw.hooks.users import AnonymousPurge
 from mongoosetw.testing.client import Connection
 from mongoosetw.testing.cluster import ClusterTestCase
@@ -46,8 +47,8 @@ class CleanupTests(ClusterTestCase):
         self.host(name).hooks.publish()
         return node
 
-    def guest(self, user: str, node: str) -> Connection:
-        """A guest who has come to a node."""
+    def guest(self, user: str, node: str, number: int = 1) -> Connection:
+        """A guest who has come to a node, as the first or a later one of its sessions."""
         place = self.cluster.nodes[node]
         client = Connection(place.listener, self.settle)
         place.connections.append(client)
@@ -56,7 +57,7 @@ class CleanupTests(ClusterTestCase):
         client.send(f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'>{data}</auth>")
         client.open()
         client.send(f"<iq type='set' id='b'><bind xmlns='{ns.BIND}'/></iq>")
-        self.assertEqual(self.host(node).sessions.local_count, 1)
+        self.assertEqual(self.host(node).sessions.local_count, number)
         return client
 
     def test_guest(self) -> None:
@@ -88,6 +89,16 @@ class CleanupTests(ClusterTestCase):
         client.send("</stream:stream>")
         self.run_for(1)
         self.assertEqual(self.purged, [("c", "visitor@localhost")])
+
+    def test_many(self) -> None:
+        """However many there are, each is cleaned up once."""
+        self.patch(cleanup, "PORTION", 2)
+        guests = [f"guest{number}@localhost" for number in range(5)]
+        for number, guest in enumerate(guests):
+            self.guest(guest.partition("@")[0], "c", number + 1)
+        self.kill("c", power=True)
+        self.run_for(ENOUGH)
+        self.assertEqual(sorted(self.purged), [("a", guest) for guest in guests])
 
     def last_seen(self) -> bytes:
         """What a user is told of the own account."""

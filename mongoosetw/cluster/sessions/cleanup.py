@@ -4,7 +4,7 @@ Each node hears of the loss, and tells its own clients; what is to be done once 
 one of them. They agree on which without asking one another: it is the first of the living.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mongoosetw.cluster.mesh import is_first
 from mongoosetw.hooks.bus import Order
@@ -14,6 +14,9 @@ from mongoosetw.timers import Timers
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
     from mongoosetw.server import Server
+
+PORTION: Final = 500
+"""Sessions that are cleaned up at once."""
 
 
 class Cleanup:
@@ -37,16 +40,20 @@ class Cleanup:
     def _clean(self, event: SessionsLost) -> None:
         host = event.lost[0].host
         if is_first(self._server.mesh) and self._server.hosts.get(host.domain) is host:
-            host.in_background(self._fire(host, event))
-
-    async def _fire(self, host: "Host", event: SessionsLost) -> None:
-        pending = host.prepare({session.bare for session in event.lost})
-        if pending is not None:
-            await pending
-        gone = [session for session in event.lost if host.sessions.get(session.jid) is None]
-        if gone:
-            await host.hooks.run(SessionsCleanup(gone, event.node))
+            host.in_background(_fire(host, event))
 
     def stop(self) -> None:
         """The server stops."""
         self._timers.stop()
+
+
+async def _fire(host: "Host", event: SessionsLost) -> None:
+    """One portion after the other: where they are asked for, many users are dear."""
+    for start in range(0, len(event.lost), PORTION):
+        some = event.lost[start : start + PORTION]
+        pending = host.prepare({session.bare for session in some})
+        if pending is not None:
+            await pending
+        gone = [session for session in some if host.sessions.get(session.jid) is None]
+        if gone:
+            await host.hooks.run(SessionsCleanup(gone, event.node))
