@@ -1,5 +1,6 @@
 """Stream management of clients: acknowledgements, resumption, and what becomes of the rest."""
 
+from collections import deque
 from typing import Final, cast
 
 from modules.mod_stream_management.deadlines import Deadlines
@@ -43,6 +44,8 @@ FLAG: Final = "sm"
 """Flag of a session whose client acknowledges what it gets."""
 _IDLE: Final = 0.5
 """Seconds after which stanzas are asked for that nothing follows."""
+_APART: Final = 0.02
+"""Seconds between two looks at those that have come to their time."""
 _GRACE: Final = 5.0
 """Seconds that a client has to acknowledge more than ``buffer_max`` stanzas; MongooseIM's."""
 
@@ -87,7 +90,7 @@ class StreamManagement(Module[StreamManagementOptions]):
         self.stale = StaleCounts()
         cluster = host.server.cluster
         self.handover = None if cluster is None else HandOver(self, cluster)
-        self._idle: list[SessionLedger] = []
+        self._idle: deque[tuple[float, SessionLedger]] = deque()
         self._deadlines: Deadlines[SessionLedger] = Deadlines(
             self.clock, self.later, self._expire
         )
@@ -360,15 +363,23 @@ class StreamManagement(Module[StreamManagementOptions]):
     # -- what ledgers ask for
 
     def watch_idle(self, ledger: SessionLedger) -> None:
-        """One timer for all whose line may be falling idle."""
+        """Looks at a ledger whose line may be falling idle, half a second from now.
+
+        Each in its own time, with one timer: if all were asked at once, they would answer at once,
+        and the messages of that instant would wait for the answers of all.
+        """
         if not self._idle:
             self.later(_IDLE, self._look_at_idle)
-        self._idle.append(ledger)
+        self._idle.append((self.clock.seconds() + _IDLE, ledger))
 
     def _look_at_idle(self) -> None:
-        self._idle = [ledger for ledger in self._idle if ledger.idle()]
+        now = self.clock.seconds()
+        while self._idle and self._idle[0][0] <= now:
+            _, ledger = self._idle.popleft()
+            if ledger.idle():
+                self._idle.append((now + _IDLE, ledger))
         if self._idle:
-            self.later(_IDLE, self._look_at_idle)
+            self.later(max(_APART, self._idle[0][0] - now), self._look_at_idle)
 
     def overflowed(self, ledger: SessionLedger) -> None:
         """A client does not acknowledge. If it is there, it is given some time."""

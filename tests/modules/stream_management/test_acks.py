@@ -189,6 +189,18 @@ class OutboundTests(StreamManagementTestCase):
         self.clock.pump([0.5] * 60)
         self.assertFalse(self.juliet.asked())
 
+    def test_each_line_in_its_own_time(self) -> None:
+        """Clients are not asked all at once, which they would answer all at once."""
+        nurse = self.connect("nurse@localhost/n")
+        nurse.enable_sm()
+        self.say("1")
+        self.clock.advance(0.2)
+        self.say("2", to="nurse@localhost/n")
+        self.clock.advance(0.3)
+        self.assertEqual((self.juliet.asked(), nurse.asked()), (True, False))
+        self.clock.advance(0.2)
+        self.assertTrue(nurse.asked())
+
     def test_busy_line(self) -> None:
         """A line that does not fall idle is asked after two seconds."""
         for _ in range(6):
