@@ -1,5 +1,7 @@
 """The back end ``redis`` while Redis is away, for all nodes or for some."""
 
+from twisted.internet.task import deferLater
+
 from mongoosetw.xmpp.jid import JID
 from tests.cluster.directories import JULIET, ROMEO
 from tests.cluster.redis_directories import RedisCase
@@ -126,6 +128,38 @@ class OutageTests(RedisCase):
         self.ask(self.b, ROMEO)
         connect()
         self.all.run_for(1)
+        self.assert_known(self.b, ROMEO)
+
+    def relink(self) -> None:
+        """A and b lose their link, and have a new one; Redis is slow for b."""
+        self.ask(self.a, JULIET)
+        self.ask(self.b, ROMEO, JULIET)
+        self.a.open(ROMEO, 1)
+        self.cut()
+        client = self.redis.clients[1]
+        calls = client.calls
+        self.patch(client, "calls", lambda commands: deferLater(self.all.clock, 3, calls, commands))
+        self.all.network.heal("a", "b")
+        while "a" not in self.b.directory._peers:
+            self.all.run_for(0.1)
+        self.settle()
+        self.assert_known(self.b)
+
+    def test_available_before_others_are_known(self) -> None:
+        """Who comes before a node that is linked again has been read is shown to its clients."""
+        self.relink()
+        self.b.open(JULIET, 1)
+        self.a.found.clear()
+        self.settle()
+        self.a.found.clear()  # what follows comes from the other end
+        self.all.run_for(5)
+        self.assert_introduced()
+
+    def test_away_while_a_node_is_read(self) -> None:
+        """If Redis is lost before that, the node is asked for those who are followed."""
+        self.relink()
+        self.redis.stop()
+        self.all.run_for(4)
         self.assert_known(self.b, ROMEO)
 
     def test_back_and_empty(self) -> None:

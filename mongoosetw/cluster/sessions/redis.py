@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from mongoosetw.cluster.mesh import Mesh, Node, is_first
@@ -27,7 +27,7 @@ from mongoosetw.cluster.sessions.changes import (
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import tell_found, tell_lost, welcome
-from mongoosetw.cluster.sessions.redis_asking import ASK_TIMEOUT, Asking
+from mongoosetw.cluster.sessions.redis_asking import Asking
 from mongoosetw.cluster.sessions.redis_others import Others, user_of
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import ALIVE, Entry, Store
@@ -44,8 +44,6 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 logger = logging.getLogger(__name__)
-COUNT: Final = "session-count"
-"""The question how many sessions of a domain a node has."""
 CLEAN_AFTER: Final = ALIVE + 10.0
 """Seconds after the loss of a node, when it counts as dead and the others have read what it had."""
 
@@ -67,7 +65,6 @@ class RedisDirectory:
     ) -> None:
         self._mesh = mesh
         self._clock = clock
-        self._calls = calls
         self._store = store
         self._note = note
         self._hosts: dict[str, Host] = {}
@@ -79,9 +76,8 @@ class RedisDirectory:
         follows = self._watching.__contains__
         self._others = Others(clock, relay, self._hosts, follows, self._follow)
         self._peers = self._others.peers
-        introduce = self._introduce
-        self._asking = Asking(calls, self._tasks, self._others, follows, self.own, introduce)
-        calls.serve(COUNT, self._count)
+        asks = calls, self._tasks, self._others, follows
+        self._asking = Asking(*asks, self.own, self._count, self._introduce)
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
         left = self._take_left
@@ -132,16 +128,11 @@ class RedisDirectory:
 
     async def count(self, host: "Host") -> int:
         """How many there are: each node counts its own."""
-        question = host.domain.encode()
-        answers = [self._calls.call(n, COUNT, question, ASK_TIMEOUT) for n in self._peers]
-        try:
-            return host.sessions.local_count + sum(map(int, await gatherResults(answers)))
-        except FirstError as error:
-            raise RedisUnavailable(str(error.subFailure.value)) from None
+        return host.sessions.local_count + await self._asking.count(host.domain)
 
-    def _count(self, node: Node, question: bytes) -> bytes:
-        host = self._hosts.get(question.decode())
-        return b"0" if host is None else b"%d" % host.sessions.local_count
+    def _count(self, domain: str) -> int:
+        host = self._hosts.get(domain)
+        return 0 if host is None else host.sessions.local_count
 
     def ready(self) -> "Deferred[None]":
         """Fires when Redis was reached, and all nodes that could be have said who they are."""
@@ -247,6 +238,8 @@ class RedisDirectory:
         elif session not in self._available:
             self._available[session] = None
             seen = {name: peer.seen for name, peer in self._peers.items()}
+            for peer in self._peers.values():
+                peer.late = peer.late or not peer.complete
         new = () if seen is None else (session,)
         change = self._writing.there(session, seen)
         self._tell_at_once(change, session.bare, opened(session), new)
@@ -415,12 +408,12 @@ class RedisDirectory:
             self._catch_up(peer)
         elif frame.kind is Kind.BEGIN:
             number, _, peer.watches = frame.body.decode().partition(" ")
-            if peer.greeted or int(number):
+            peer.complete = not peer.greeted and not int(number)
+            if not peer.complete:
                 peer.unread = True
                 self._catch_up(peer)
             if peer.unread:  # later; what is followed cannot wait
-                users = self._watching.users()
-                self._tasks.run(self._asking.ask(peer.node.name, users, self._tell_found))
+                self._ask_now(peer)
             peer.greeted = True
         elif frame.kind is not Kind.SEEN:
             raise BadFrame(f"{frame.kind.name}: does it use another general.sm_backend?")
@@ -454,6 +447,7 @@ class RedisDirectory:
             entries = await self._store.of_node(node.name)
         except RedisUnavailable:
             peer.unread = True
+            self._ask_now(peer)
             raise
         if self._peers.get(node.name) is not peer:
             return
@@ -462,6 +456,19 @@ class RedisDirectory:
         rest = [entry for entry in entries if entry.session.sid not in peer.sessions]
         others = self._others.unregistered(rest)
         tell_found(peer.sessions.values(), self._available, others)
+        peer.complete = True
+        if peer.late:
+            peer.late = False
+            self._have_shown(peer.sessions.values())
+
+    def _ask_now(self, peer: Peer) -> None:
+        """What is followed of a node's sessions cannot wait until Redis is back."""
+
+        def found(sessions: Iterable[RemoteSession]) -> None:
+            (self._introduce if peer.late else self._tell_found)(sessions)
+
+        if self._peers.get(peer.node.name) is peer:
+            self._tasks.run(self._asking.ask(peer.node.name, self._watching.users(), found))
 
     def _follow(self, session: RemoteSession) -> None:
         """A session has got its address after one that was newer: until then nobody saw it."""
@@ -474,11 +481,15 @@ class RedisDirectory:
 
     def _introduce(self, found: Iterable[RemoteSession]) -> None:
         """Sessions that were there before: they and those of this node may not see each other."""
-        missed: dict[str, list[bytes]] = {}
         found = list(found)
+        self._tell_found(found)
+        self._have_shown(found)
+
+    def _have_shown(self, found: Iterable[RemoteSession]) -> None:
+        """Has their nodes show them what was said here while they were not known."""
+        missed: dict[str, list[bytes]] = {}
         for session in found:
             missed.setdefault(session.node, []).append(opened(session))
-        self._tell_found(found)
         for node, sessions in missed.items():
             if (peer := self._peers.get(node)) is not None:
                 peer.tell(Kind.MISSED, b"".join(sessions), None, ())

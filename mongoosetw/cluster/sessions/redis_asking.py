@@ -1,10 +1,10 @@
-"""Questions to the other nodes for the sessions of users, where Redis cannot be asked."""
+"""Questions to the other nodes: how many sessions they have, and whose, if Redis is away."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed, Calls
@@ -14,11 +14,14 @@ from mongoosetw.cluster.sessions.redis_store import AT_ONCE
 from mongoosetw.cluster.sessions.redis_upkeep import AGAIN, Tasks
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.storage.redis import RedisUnavailable
 from mongoosetw.xmpp.jid import JID
 
 logger = logging.getLogger(__name__)
 CALL: Final = "sessions"
-"""The question."""
+"""The question which sessions users have."""
+COUNT: Final = "session-count"
+"""The question how many sessions of a domain a node has."""
 ASK_TIMEOUT: Final = 2.0
 
 Found = Callable[[Iterable[RemoteSession]], object]
@@ -29,6 +32,7 @@ class Asking:
 
     :param follows: whether the sessions of a user are to be known.
     :param own: the sessions of a user on this node.
+    :param count: how many sessions of a domain this node has.
     :param found: told of sessions that should have been known before.
     """
 
@@ -39,6 +43,7 @@ class Asking:
         others: Others,
         follows: Callable[[JID], bool],
         own: Callable[[JID], Sequence[SessionLike]],
+        count: Callable[[str], int],
         found: Found,
     ) -> None:
         self._calls = calls
@@ -49,6 +54,19 @@ class Asking:
         self._found = found
         self._unanswered: dict[str, set[JID]] = {}
         calls.serve(CALL, self._answer)
+        calls.serve(COUNT, lambda node, question: b"%d" % count(question.decode()))
+
+    async def count(self, domain: str) -> int:
+        """How many sessions of a domain the other nodes have.
+
+        :raises RedisUnavailable: one does not answer.
+        """
+        question, nodes = domain.encode(), list(self._others.peers)
+        answers = [self._calls.call(node, COUNT, question, ASK_TIMEOUT) for node in nodes]
+        try:
+            return sum(map(int, await gatherResults(answers)))
+        except FirstError as error:
+            raise RedisUnavailable(str(error.subFailure.value)) from None
 
     def is_unanswered(self, node: str, user: JID) -> bool:
         """Whether a node has yet to say which sessions a user has there."""

@@ -19,6 +19,8 @@ class Peer:
         of; empty: in none, it has to be told of all.
     :ivar greeted: whether it has said so since the link came up.
     :ivar unread: all its sessions have to be read, as soon as it has written them down.
+    :ivar complete: they were read since the link came up.
+    :ivar late: sessions of this node have become available before that.
     :ivar sessions: those of its sessions that are known here, by sid.
     :ivar seen: how many frames have arrived that tell changes.
     :ivar unseen: sessions that have become available, and the number of the frame that told it,
@@ -31,6 +33,8 @@ class Peer:
         self.watches = ""
         self.greeted = False
         self.unread = False
+        self.complete = False
+        self.late = False
         self.sessions: dict[int, RemoteSession] = {}
         self.seen = 0
         self._told = 0
