@@ -43,6 +43,7 @@ _RECOVERED: Final = 3
 _WAITING: Final = 4
 _MAY_WAIT: Final = 5
 _HOLD: Final = 6
+_LOST: Final = 7
 _ITEM: Final = struct.Struct("!QQB")
 _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
@@ -81,7 +82,7 @@ class LogNodes:
         self._kept: dict[int, set[int]] = {}  # owners, by who holds their messages
         self._flushing = False
         self._recent: dict[int, float] = {}
-        self._lost: dict[int, Node] = {}
+        self._lost: set[int] = set()
         self._doubtful: set[int] = set()  # of the lost, those whose messages come first
         self._waiting: list[Deferred[None]] = []
         self._writers: Counter[int] = Counter()  # nodes that write something for an owner now
@@ -353,7 +354,7 @@ class LogNodes:
         return node is not None and self._mesh.send(node.name, CHANNEL, payload)
 
     def _up(self, node: Node) -> None:
-        self._lost.pop(node.number, None)
+        self._lost.discard(node.number)
         self._believe(node.number)
         if node.number in self._settled:
             self.flush()
@@ -363,7 +364,7 @@ class LogNodes:
         self._wait_again(self._log.held.lost(node.number))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
-        self._lost[node.number] = node
+        self._lost.add(node.number)
         self._timers.later(_GRACE, self._take_over)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
             self._doubtful.add(node.number)
@@ -387,6 +388,15 @@ class LogNodes:
         if is_first(self._mesh):
             for number in list(self._lost):
                 self._run(self._recover(number))
+        elif self._lost:
+            # The first may have been cut off from them, and have taken over what was there then
+            self._mesh.broadcast(CHANNEL, bytes((_LOST, *self._lost)))
+
+    def _lost_by_others(self, numbers: Iterable[int]) -> None:
+        linked = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
+        self._lost.update(number for number in numbers if number not in linked)
+        if is_first(self._mesh):
+            self._take_over()
 
     def _adopt_orphans(self) -> None:
         """Nodes that have ended with all others, and are not started again, have left messages."""
@@ -417,7 +427,7 @@ class LogNodes:
     def _recovered(self, number: int) -> None:
         """A lost node's messages have their rows: what has arrived is removed from them."""
         self._looks = _LOOKS  # this node may not have been linked to the lost one
-        self._lost.pop(number, None)
+        self._lost.discard(number)
         self._believe(number)
         self._log.remove(self._settled.pop(number, []))
 
@@ -432,6 +442,8 @@ class LogNodes:
             self._tell(JID.parse(rest.decode()), here=True)
         elif kind == _HOLD:
             self._hold(node, JID.parse(rest.decode()))
+        elif kind == _LOST:
+            self._lost_by_others(rest)
         elif kind == _WAITING:
             self._tell_present({number for (number,) in _ID.iter_unpack(rest)})
         elif kind == _RECOVERED:

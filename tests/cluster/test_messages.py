@@ -215,6 +215,28 @@ class SplitTests(MessagesTestCase):
         self.run_for(20)
         self.assertEqual(bodies(juliet), ["hello"])
 
+    def test_lost_while_split(self) -> None:
+        """What a node had on its way that dies when one is back who had given it up is not lost."""
+        self.run_for(40)
+        for other in ("b", "c"):
+            self.cut("a", other)
+        self.run_for(20)
+        nurse = self.connect("nurse@localhost/phone", node="c")
+        nurse.enable_sm()
+        juliet = self.juliet()
+        nurse.send("<message to='juliet@localhost' type='chat'><body>hello</body></message>")
+        self.run_for(1)
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.cluster.network.reconnect_delay = 0.5
+        self.kill("c", power=True)
+        self.heal()
+        self.run_for(2)
+        self.assertIn("b", self.servers["a"].mesh.peers)
+        self.assertIn("c", self.servers["b"].mesh.peers)
+        juliet.lose()
+        self.run_for(20)
+        self.assertEqual(bodies(self.juliet()), ["hello"])
+
     def test_acknowledged_while_split(self) -> None:
         """What was acknowledged while nobody could be told is not delivered again."""
         juliet = self.juliet()
