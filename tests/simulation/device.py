@@ -24,7 +24,7 @@ class Device:
 
     :ivar managed: it uses stream management (XEP-0198).
     :ivar bound: it believes to have a session.
-    :ivar bindings: how many sessions it has had.
+    :ivar binding: the number of its session; two devices may have one address after the other.
     :ivar status: of its last presence in this session; None while it is unavailable.
     :ivar view: the last presence that it was told of, by full JID.
     :ivar counting: stream management is on in this session.
@@ -43,7 +43,7 @@ class Device:
         self.wanted = False
         self.line: Line | None = None
         self.bound = False
-        self.bindings = 0
+        self.binding = 0
         self.bound_at = 0.0
         self.status: str | None = None
         self.view: dict[JID, str] = {}
@@ -251,7 +251,8 @@ class Device:
 
     def _bound(self) -> None:
         self._forget()
-        self.bindings += 1
+        self.world.bindings += 1
+        self.binding = self.world.bindings
         self.bound = True
         self.bound_at = self.world.clock.seconds()
         self.told = ""
@@ -293,5 +294,5 @@ class Device:
         stanza_id = "" if found is None else str(found.getAttribute("id"))
         self.world.note(f"{self} gets {message.number} {stanza_id}")
         now = self.world.clock.seconds()
-        message.arrivals.append(Receipt(self.jid, self.bindings, self.bound_at, stanza_id, now))
+        message.arrivals.append(Receipt(self.jid, self.binding, self.bound_at, stanza_id, now))
         self.world.received(self, message)

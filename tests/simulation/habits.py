@@ -91,7 +91,7 @@ class Habits:
         world = self._world
         for _ in range(self._random.choice((1, 1, 1, 2, 5))):
             number = len(world.messages) + 1
-            message = Message(number, device.jid, device.bindings, to, world.clock.seconds())
+            message = Message(number, device.jid, device.binding, to, world.clock.seconds())
             world.messages[number] = message
             world.note(f"{device} says {number} to {to}")
             device.say(message)

@@ -46,6 +46,7 @@ class World:
 
     :ivar random: all that users do by chance; the network has a generator of its own.
     :ivar problems: what was found wrong while it ran.
+    :ivar bindings: how many sessions there have been.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -62,6 +63,7 @@ class World:
         self.messages: dict[int, Message] = {}
         self.risks: dict[JID, list[tuple[float, float]]] = {}
         self.problems: list[str] = []
+        self.bindings = 0
         self.leaving: dict[str, Deferred[None]] = {}
         self.events: deque[str] = deque(maxlen=80)
         self._digest = hashlib.blake2b()
