@@ -136,12 +136,19 @@ class CatchUp:
 
     async def _read(self, after: int) -> list[Pending]:
         """What waits behind an id; as long as the database is away, the client waits for it."""
-        await self._log.all_written(self._session.bare)
+        for number in await self._log.all_written(self._session.bare):
+            self._drop(number)
         while True:
             try:
                 return await self._log.pending(self._session.bare, after, PAGE)
             except BackendUnavailable:
                 await task.deferLater(self._session.host.server.clock, _TRY_AGAIN)
+
+    def _drop(self, number: int) -> None:
+        """What a node had for the session when it was lost comes by the log, or is sent again."""
+        for stanza in [s for s in self._held if s.log.foreign and s.log.origin == number]:
+            self._held.remove(stanza)
+            self._log.keep(self._session.bare, stanza.log, self._session.sid)
 
     async def _let_in(self, stanza: Stanza) -> bool:
         """Whether the user still wants to hear of the sender (XEP-0016 §2.2, XEP-0191 §3.3)."""

@@ -409,10 +409,14 @@ class MessageLog:
         """Whether it is certain, without a look at the database, that nothing waits for a user."""
         return self.number(user) not in self._may_wait
 
-    async def all_written(self, user: JID) -> None:
-        """Waits until what any node had on its way to a user is found by reading."""
-        await self._nodes.all_written(user)
+    async def all_written(self, user: JID) -> set[int]:
+        """Waits until what any node had on its way to a user is found by reading.
+
+        :returns: numbers of nodes that may have lost something older than what has come from them.
+        """
+        broken = await self._nodes.all_written(user)
         await self._writer.barrier()
+        return broken
 
     async def pending(self, user: JID, after: int, most: int) -> list[Pending]:
         """What waits for a user behind an id, oldest first."""

@@ -7,7 +7,6 @@ one node, whichever of the two is lost.
 
 import logging
 import struct
-from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -23,6 +22,7 @@ from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
 from mongoosetw.messagelog.waiting import MayWait
+from mongoosetw.messagelog.writing import BeingWritten
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.timers import Timers
 from mongoosetw.xmpp.jid import JID
@@ -83,9 +83,7 @@ class LogNodes:
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: set[int] = set()
-        self._doubtful: set[int] = set()  # of the lost, those whose messages come first
-        self._waiting: list[Deferred[None]] = []
-        self._writers: Counter[int] = Counter()  # nodes that write something for an owner now
+        self._written = BeingWritten(server.clock)
         self._looks = 0
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
@@ -139,9 +137,12 @@ class LogNodes:
                 del self._settled[number]
             else:
                 del items[:-_STASH]  # what is forgotten is delivered again
+        self._ask_for_kept()
+
+    def _ask_for_kept(self) -> None:
         kept, self._kept = self._kept, {}
         for number, owners in kept.items():
-            self._expect(owners, self._ask_to_commit(self._peer(number)))
+            self._written.expect(owners, self._ask_to_commit(self._peer(number)))
 
     def keep(self, user: JID, entry: Entry) -> None:
         """A message has not arrived: it waits again, unless it is on its way elsewhere, too.
@@ -269,23 +270,24 @@ class LogNodes:
                 if self._log.number(user) in owners:
                     host.hooks.fire(MessagesWait(user, False))
 
-    async def all_written(self, user: JID) -> None:
+    async def all_written(self, user: JID) -> set[int]:
         """Waits until all that other nodes had on their way to a user has its rows.
 
         A session that comes from a lost node would get what is newer before it. If the node lives,
         and only the link is lost, that may take for ever: then there is an end to it.
+
+        :returns: as :meth:`BeingWritten.broken`.
         """
+        self._ask_for_kept()
         owner = self._log.number(user)
-        while self._doubtful or owner in self._writers or self._is_kept(owner):
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
+        await self._written.wait(owner)
+        return self._written.broken(owner)
 
     def _hold(self, node: Node, user: JID) -> None:
         """A node writes something for a user right now: their session waits for that."""
         owner = self._log.number(user)
         self.may_wait.learn((owner,))
-        self._expect({owner}, self._ask_to_commit(node))
+        self._written.expect_from(node.number, owner, self._ask_to_commit(node))
         self._tell(user, here=True)
 
     def succeeds(self, older: SessionLike) -> None:
@@ -297,52 +299,22 @@ class LogNodes:
         owner = self._log.number(older.bare)
         self.may_wait.learn((owner,))
         asked = self._server.cluster.calls.call(node, _SUCCEEDED, question, _PATIENCE)
-        self._expect({owner}, asked)
+        self._written.expect((owner,), asked)
 
     async def _asked_for_the_rest(self, node: Node, payload: bytes) -> bytes:
         """Answers when a session has ended, and what its client has not acknowledged waits."""
         (sid,), jid = _ID.unpack_from(payload), JID.parse(payload[_ID.size :].decode())
         while self._has(sid, jid):
             await deferLater(self._server.clock, _GLANCE)
-        await self._log.all_written(jid.bare)
+        self._ask_for_kept()
+        await self._written.wait(self._log.number(jid.bare))
+        await self._log.barrier()
         return b""
 
     def _has(self, sid: int, jid: JID) -> bool:
         host = self._server.host_for(jid.domain)
         session = None if host is None else host.sessions.get(jid)
         return session is not None and session.local and session.sid == sid
-
-    def _expect(self, owners: set[int], written: Deferred[bytes]) -> None:
-        """Another node is writing something for some owners."""
-        self._writers.update(owners)
-
-        def done(_: bytes) -> None:
-            for owner in owners:
-                self._written(owner)
-
-        written.addErrback(_unless_lost).addCallback(done)
-
-    def _is_kept(self, owner: int) -> bool:
-        """Whether another node will be asked at the end of the turn."""
-        return any(owner in owners for owners in self._kept.values())
-
-    def _written(self, owner: int) -> None:
-        self._writers[owner] -= 1
-        if not self._writers[owner]:
-            del self._writers[owner]
-            self._go_on()
-
-    def _believe(self, number: int) -> None:
-        """A node's messages are not waited for any more."""
-        self._doubtful.discard(number)
-        if not self._doubtful:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Whoever waits looks whether there is still a reason to."""
-        ready, self._waiting = self._waiting, []
-        for waiting in ready:
-            waiting.callback(None)
 
     # -- nodes that come and go
 
@@ -355,7 +327,7 @@ class LogNodes:
 
     def _up(self, node: Node) -> None:
         self._lost.discard(node.number)
-        self._believe(node.number)
+        self._written.believe(node.number)
         if node.number in self._settled:
             self.flush()
 
@@ -367,8 +339,8 @@ class LogNodes:
         self._lost.add(node.number)
         self._timers.later(_GRACE, self._take_over)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
-            self._doubtful.add(node.number)
-            self._timers.later(_DOUBT, self._believe, node.number)
+            self._written.doubt(node.number)
+            self._timers.later(_DOUBT, self._written.believe, node.number)
 
     def look_after_held(self) -> None:
         """After a loss, what is on its way to sessions that nobody knows any more waits."""
@@ -428,7 +400,7 @@ class LogNodes:
         """A lost node's messages have their rows: what has arrived is removed from them."""
         self._looks = _LOOKS  # this node may not have been linked to the lost one
         self._lost.discard(number)
-        self._believe(number)
+        self._written.believe(number)
         self._log.remove(self._settled.pop(number, []))
 
     def _received(self, node: Node, payload: bytes) -> None:
@@ -465,11 +437,6 @@ def _unless_gone(failure: Failure) -> bytes:
     if error.reason not in ("link-lost", "no-link"):
         raise error
     return b""  # its messages are taken over
-
-
-def _unless_lost(failure: Failure) -> bytes:
-    failure.trap(CallFailed)
-    return b""  # a lost node's messages are waited for in another way
 
 
 def _log_failure(failure: Failure) -> None:

@@ -132,3 +132,27 @@ class SlowDiskTests(RaceTests):
             juliet.ack()
         self.run_for(5)
         self.assertEqual(bodies(juliet), said)
+
+    def test_node_lost_meanwhile(self) -> None:
+        """What was on its way to disk is sent again; what is behind it does not overtake it."""
+        self.register("juliet@localhost")
+        for start in range(8):
+            texts = [f"{start} {number}" for number in range(10)]
+            self.say(texts[0])
+            juliet = self.juliet("b", f"d{start}")
+            for text in texts[1:]:
+                self.say(text)
+                self.run_for(0.03 + 0.01 * start)
+            self.kill("a")
+            self.romeo = self.connect("romeo@localhost/phone", node="b")
+            self.romeo.enable_sm()
+            for text in texts:  # nothing is acknowledged
+                self.say(text)
+            self.run_for(8)
+            self.assertEqual(list(dict.fromkeys(bodies(juliet))), texts)
+            juliet.ack()
+            juliet.lose()
+            self.start("a")
+            self.run_for(12)
+            self.romeo = self.connect("romeo@localhost/phone", node="a")
+            self.romeo.enable_sm()

@@ -1,0 +1,83 @@
+"""What other nodes are just writing, and may have lost."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from mongoosetw.cluster.sessions.calls import CallFailed
+
+
+class BeingWritten:
+    """For whom other nodes are writing something that comes before what is newer."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._writers: Counter[int] = Counter()  # by owner
+        self._doubtful: set[int] = set()
+        self._broken: dict[int, set[int]] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    def expect(self, owners: Iterable[int], written: "Deferred[bytes]") -> None:
+        """A node is writing something for some owners.
+
+        :param written: fires when it has, or fails with CallFailed.
+        """
+        owners = list(owners)
+        self._writers.update(owners)
+
+        def lost(failure: Failure) -> None:
+            failure.trap(CallFailed)
+            self._clock.callLater(0, self._written, owners)  # it is known by then for what reason
+
+        written.addCallbacks(lambda _: self._written(owners), lost)
+
+    def _written(self, owners: list[int]) -> None:
+        self._writers.subtract(owners)
+        self._writers = +self._writers
+        self._go_on()
+
+    def expect_from(self, number: int, owner: int, written: "Deferred[bytes]") -> None:
+        """Likewise; and what comes from that node for the owner by its link is newer.
+
+        :param number: the node's.
+        """
+
+        def broken(failure: Failure) -> Failure:
+            self._broken.setdefault(owner, set()).add(number)
+            return failure
+
+        self.expect((owner,), written.addErrback(broken))
+
+    def doubt(self, number: int) -> None:
+        """A node is lost, and what it had on its way has no rows yet."""
+        self._doubtful.add(number)
+
+    def believe(self, number: int) -> None:
+        """It has, or nobody waits for that any more."""
+        self._doubtful.discard(number)
+        if not self._doubtful:
+            self._go_on()
+            self._broken.clear()
+
+    def _go_on(self) -> None:
+        """Whoever waits looks whether there is still a reason to."""
+        ready, self._waiting = self._waiting, []
+        for waiting in ready:
+            waiting.callback(None)
+
+    async def wait(self, owner: int) -> None:
+        """Waits until nobody is writing for an owner."""
+        while self._doubtful or owner in self._writers:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+
+    def broken(self, owner: int) -> set[int]:
+        """The nodes that were lost before they had written what is older than what came from them.
+
+        If that is lost, so is the sender's acknowledgement: it is sent again, and all behind it.
+        """
+        return self._broken.pop(owner, set())
