@@ -269,6 +269,7 @@ class Presence(Module[NoOptions]):
         self, session: SessionLike, found: Mapping[JID, list[SessionLike]], lists: SubscriptionLists
     ) -> None:
         for other in concerning(session, found, lists):
+            self._views.expects(session, other.jid)
             show_presence(other, session.jid)
 
     @on(SessionsLost)

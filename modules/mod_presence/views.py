@@ -99,6 +99,12 @@ class Views:
         if view is not None:
             view.told.clear()
 
+    def expects(self, session: SessionLike, sender: JID) -> None:
+        """Somebody is shown to a session, to be sure: it may have been told so already."""
+        view = self._views.get(session.jid)
+        if view is not None:
+            view.asked[sender] += 1
+
     def is_repeated(self, session: SessionLike, stanza: Stanza) -> bool:
         """Whether presence says to a session that has come a moment ago what it knows.
 
@@ -166,7 +172,7 @@ class Views:
         self, session: SessionLike, jids: Iterable[JID], lists: SubscriptionLists
     ) -> Awaitable[None] | None:
         """Shows a session others as they are."""
-        gone, view = [], self._views.get(session.jid)
+        gone = []
         for jid in jids if session.available else ():
             host = session.host.server.host_for(jid.domain)
             if host is None or jid == session.jid:
@@ -175,8 +181,7 @@ class Views:
                 continue
             other = host.sessions.get(jid)
             if other is not None and other.available:
-                if view is not None:
-                    view.asked[jid] += 1
+                self.expects(session, jid)
                 show_presence(other, session.jid)
             else:
                 gone.append(jid)
