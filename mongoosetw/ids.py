@@ -43,7 +43,9 @@ class TimeIDs:
     def next(self) -> int:
         """A new id, positive and below 2⁶³."""
         now = self._now()
-        self._last = now = now if now > self._last else self._last + 1
+        if now <= self._last:
+            now = self._last + 1
+        self._last = now
         return now << 8 | self._node
 
     def stay_above(self, identifier: int) -> None:

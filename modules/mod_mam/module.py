@@ -91,7 +91,7 @@ class MAM(Module[MAMOptions]):
             return None
         user = event.session.bare
         remote = stanza.to.bare if stanza.to is not None else user
-        if remote == user:
+        if remote is user or remote == user:
             return None  # to oneself: archived once, on its way in
         prefs = self._prefs.get(user.text, _UNKNOWN)
         if prefs is None:

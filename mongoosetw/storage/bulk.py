@@ -27,6 +27,7 @@ Key: TypeAlias = Any
 """The primary key's value; a tuple, in the key's order, if it has several columns."""
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_FILLING = 8  # rows; another statement costs as much
 _PARAMETERS = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
 _CHUNK = 2_000
 
@@ -76,8 +77,8 @@ def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 class _SQLiteTable:
     """One step of the virtual machine for up to 256 rows.
 
-    There are statements of a few sizes, so that each is prepared once; what is missing to
-    the next size is filled with the last row again, which does nothing.
+    There are statements of a few sizes, so that each is prepared once; what little is missing to
+    the next size is filled with the last row again, which does nothing but take its time.
     """
 
     def __init__(self, table: Table) -> None:
@@ -103,8 +104,19 @@ class _SQLiteTable:
 
     def insert(self, connection: Connection, rows: Sequence[Row], *, fresh: bool) -> None:
         """See :class:`BulkTable`."""
-        for chunk in _chunks(rows, self._sizes[-1]):
+        done = 0
+        while done < len(rows):
+            chunk = rows[done : done + self._sized(len(rows) - done)]
             self._execute(connection, self._insert, chunk)
+            done += len(chunk)
+
+    def _sized(self, rows: int) -> int:
+        """How many of these rows go into one statement: all, unless that takes much filling."""
+        if rows >= self._sizes[-1]:
+            return self._sizes[-1]
+        above = bisect_left(self._sizes, rows)
+        filling = self._sizes[above] - rows
+        return rows if filling <= _FILLING else self._sizes[above - 1]
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
         """See :class:`BulkTable`."""
