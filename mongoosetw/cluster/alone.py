@@ -21,8 +21,12 @@ class Alone:
         """Nobody."""
         return {}
 
-    def send(self, peer: str, channel: str, payload: bytes) -> bool:
+    def send(self, peer: str, channel: str, payload: bytes, *, patient: bool = False) -> bool:
         """There is no link to anybody."""
+        return False
+
+    def extend(self, peer: str, channel: str, more: bytes) -> bool:
+        """Nothing was queued."""
         return False
 
     def broadcast(self, channel: str, payload: bytes) -> None:

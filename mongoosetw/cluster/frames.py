@@ -19,6 +19,8 @@ BATCH: Final = 256 * 1024
 OVERHEAD: Final = 48
 """Counted for each payload on top of its length: what it costs in memory, and more than its header
 in a batch."""
+JOINED: Final = 4096
+"""Bytes of a payload to which no more are added."""
 LONGEST_CHANNEL: Final = 32
 """Bytes of the longest name of a channel."""
 _HEAD: Final = struct.Struct("!BBI")
@@ -66,6 +68,21 @@ class Outbox:
         if not runs or runs[-1][1] != channel or runs[-1][0] is not _Kind.WHOLE:
             runs.append((_Kind.WHOLE, channel, []))
         runs[-1][2].append(payload)
+        return True
+
+    def extend(self, channel: str, more: bytes) -> bool:
+        """Adds to the payload that was put last; False if it was taken, or there is no room.
+
+        :param channel: that it has to be for.
+        """
+        if not self._runs or self.held + len(more) > self._limit:
+            return False
+        kind, last, payloads = self._runs[-1]
+        if last != channel or kind is not _Kind.WHOLE or len(payloads[-1]) >= JOINED:
+            return False
+        payloads[-1] += more
+        self.held += len(more)
+        self._waiting += len(more)
         return True
 
     def _put_pieces(self, channel: str, payload: bytes) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
@@ -17,6 +18,10 @@ WINDOW: Final = 1024 * 1024
 """Bytes that may be on their way; the rest waits where it is counted."""
 SKEW: Final = 2.0
 """Seconds that two nodes' clocks may differ: ids, and whose session is the newer, go by time."""
+GATHERED: Final = 0.01
+"""Seconds that what is patient waits for company at most."""
+_AT_ONCE: Final = 8
+"""Batches that may leave before anything waits: only where much happens is there company."""
 TOLD: Final = 64 * 1024
 """Bytes that are taken before the other node is told so; with each beat it is told anyway."""
 
@@ -25,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 class Owner(Protocol):
     """The mesh, as a link sees it."""
+
+    clock: IReactorTime
 
     def dispatch(self, node: Node, channel: str, payload: bytes) -> None:
         """Hands on what has arrived."""
@@ -61,6 +68,8 @@ class Link:
         self.lag: float | None = None
         self.skew = 0.0
         self.queued = False
+        self._spent_until = 0.0
+        self._gathering: IDelayedCall | None = None
         self._differs = False
         self._batches = 0
         self._bytes = 0
@@ -107,8 +116,27 @@ class Link:
 
     # -- what this node sends
 
+    def gathers(self) -> bool:
+        """Has what was queued wait for more to come, if much has left lately.
+
+        A batch costs the other node a turn, whatever is in it.
+
+        :returns: False if it is to leave with this turn.
+        """
+        if self._gathering is None:
+            clock = self._owner.clock
+            seconds = self._spent_until - (_AT_ONCE - 1) * GATHERED - clock.seconds()
+            if seconds <= 0:
+                return False
+            self._gathering = clock.callLater(seconds, self._gathered)
+        return True
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._pump()
+
     def flush(self) -> None:
-        """Sends what this turn has queued."""
+        """Sends what this turn has queued, and what has waited for that."""
         self.queued = False
         self._pump()
 
@@ -116,6 +144,15 @@ class Link:
         outbox = self.outbox
         while outbox.waiting and outbox.on_its_way < WINDOW and not self.connection.gone:
             self.connection.send_batch(outbox.take())
+            now = self._owner.clock.seconds()
+            spent = max(self._spent_until, now) + GATHERED
+            self._spent_until = min(spent, now + _AT_ONCE * GATHERED)
+
+    def stop(self) -> None:
+        """The link is of no use any more."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(PBConnectionLost):

@@ -104,10 +104,15 @@ class PBMesh:
         """The nodes whose links are up, by name."""
         return {name: link.node for name, link in self._links.items()}
 
-    def send(self, peer: str, channel: str, payload: bytes) -> bool:
+    def send(self, peer: str, channel: str, payload: bytes, *, patient: bool = False) -> bool:
         """Queues a payload for a node; False if there is no link, or no room."""
         link = self._links.get(peer)
-        return link is not None and self._put(link, channel, payload)
+        return link is not None and self._put(link, channel, payload, patient=patient)
+
+    def extend(self, peer: str, channel: str, more: bytes) -> bool:
+        """Adds to the payload that was queued last for a node, if it is still here."""
+        link = self._links.get(peer)
+        return link is not None and link.outbox.extend(channel, more)
 
     def broadcast(self, channel: str, payload: bytes) -> None:
         """Queues a payload for every node; one that has no room for it is given up."""
@@ -115,10 +120,10 @@ class PBMesh:
             if not self._put(link, channel, payload):
                 self.give_up(link, "its queue is full")
 
-    def _put(self, link: Link, channel: str, payload: bytes) -> bool:
+    def _put(self, link: Link, channel: str, payload: bytes, *, patient: bool = False) -> bool:
         if not link.outbox.put(channel, payload):
             return False
-        if not link.queued:
+        if not link.queued and not (patient and link.gathers()):
             link.queued = True
             self._flusher.add(link)
         return True
@@ -181,6 +186,7 @@ class PBMesh:
             self._ticker = None
         for link in list(self._links.values()):
             link.say_goodbye(reason)
+            link.stop()
         self._links.clear()
         for connection in list(self._pending):
             connection.drop()
@@ -317,6 +323,7 @@ class PBMesh:
         if self._links.get(node.name) is not link:
             return
         del self._links[node.name]
+        link.stop()
         if link.farewell is not None:
             self._left.add(node.name)
             self.happenings.add("left", node.name, link.farewell)

@@ -39,10 +39,18 @@ class Mesh(Protocol):
     def peers(self) -> dict[str, Node]:
         """The nodes whose links are up, by name."""
 
-    def send(self, peer: str, channel: str, payload: bytes) -> bool:
+    def send(self, peer: str, channel: str, payload: bytes, *, patient: bool = False) -> bool:
         """Queues a payload for a node; what one turn of the reactor sends leaves together.
 
+        :param patient: it may wait some milliseconds for company, and leaves before whatever is
+            sent behind it.
         :returns: False if there is no link to the node, or its queue is full: not sent.
+        """
+
+    def extend(self, peer: str, channel: str, more: bytes) -> bool:
+        """Adds to the payload that was queued last for a node, if it is still here.
+
+        :returns: False if it has left, was sent on another channel or is long enough.
         """
 
     def broadcast(self, channel: str, payload: bytes) -> None:

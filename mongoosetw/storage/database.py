@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
@@ -22,6 +23,9 @@ from mongoosetw.storage.watch import Watchdog
 from mongoosetw.storage.work import DatabaseUnavailable, Work, perform, reason
 
 __all__ = ["Database", "DatabaseUnavailable"]
+
+GATHERED: Final = 0.005
+"""Seconds between the reads of :meth:`Database.gather`."""
 
 T = TypeVar("T")
 
@@ -43,12 +47,14 @@ class Database:
         lanes: int = 3,
         patience: float = 20.0,
         turns: Turns | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
         """
         :param from_thread: ``reactor.callFromThread``; None: no threads, everything runs at
             once in the caller's (for tests).
         :param patience: seconds after which PostgreSQL is given up if it does not answer.
         :param turns: of processes that write to the same SQLite file.
+        :param clock: the reactor; without one nothing waits for company.
         """
         self.engine = engine
         self.dialect: str = engine.dialect.name
@@ -57,6 +63,10 @@ class Database:
         self._readers: list[Lane] = []
         self._watchdog: Watchdog | None = None
         self._turns = turns
+        self._clock = clock
+        self._gathered: list[Callable[[], Work]] = []
+        self._gathering: IDelayedCall | None = None
+        self._gathered_at = -GATHERED
         if from_thread is None:
             self._inline = engine.connect()
             return
@@ -117,6 +127,7 @@ class Database:
             lanes=options.workers,
             patience=3 * options.query_timeout + 5,
             turns=Turns(path) if shared and path else None,
+            clock=reactor,
         )
 
     @classmethod
@@ -139,6 +150,33 @@ class Database:
     def read(self, name: str, function: Callable[[Connection], T]) -> Deferred[T]:
         """Runs a function that only reads."""
         return self._submit(self._readers, Work(name, function), write=False)
+
+    def gather(self, make: Callable[[], Work]) -> None:
+        """Has a call made that only reads, together with others: at once, or a little later.
+
+        To wake a thread costs more than a short read. So reads that may wait for one another go to
+        one thread, with those of the whole turn and, where there are many, of some milliseconds.
+
+        :param make: says what to read, when its time has come.
+        """
+        if self._inline is not None:
+            self._run_inline(self._inline, make(), write=False)
+            return
+        self._gathered.append(make)
+        if self._clock is None:
+            self._read_gathered()
+        elif self._gathering is None:
+            wait = self._gathered_at + GATHERED - self._clock.seconds()
+            self._gathering = self._clock.callLater(max(0.0, wait), self._read_gathered)
+
+    def _read_gathered(self) -> None:
+        self._gathering = None
+        if self._clock is not None:
+            self._gathered_at = self._clock.seconds()
+        gathered, self._gathered = self._gathered, []
+        lane = min(self._readers, key=lambda lane: lane.length)
+        for make in gathered:
+            lane.submit(make())
 
     def _submit(self, lanes: list[Lane], work: Work, *, write: bool) -> Deferred[Any]:
         if self._inline is not None:
@@ -188,6 +226,9 @@ class Database:
             self._inline.close()
             self.engine.dispose()
             return succeed(None)
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._read_gathered()
         for lane in self._lanes:
             lane.end()
         return deferToThread(self._close)

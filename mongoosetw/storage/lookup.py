@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mongoosetw.storage.database import Database
+from mongoosetw.storage.work import Work
 from mongoosetw.xmpp.jid import JID
 
 K = TypeVar("K")
@@ -17,7 +18,7 @@ _AT_ONCE: Final = 500
 
 
 class Lookup(Generic[K, V]):
-    """Finds values by key. Keys that come while a read runs are read together by the next one.
+    """Finds values by key. Keys that come within some milliseconds are read together.
 
     So a single key costs what it always cost, while many at a time (a server full of clients
     that log in again) share the thread's turn, the transaction and the statement. Nothing is
@@ -42,25 +43,25 @@ class Lookup(Generic[K, V]):
         found: Deferred[V | None] = Deferred()
         self._waiting.setdefault(key, []).append(found)
         if not self._busy:
-            self._next()
+            self._busy = True
+            self._db.gather(self._next)
         return found
 
-    def _next(self) -> None:
+    def _next(self) -> Work:
         batch = dict(islice(self._waiting.items(), _AT_ONCE))
         for key in batch:
             del self._waiting[key]
-        self._busy = True
         keys = list(batch)
-        self._db.read(self._name, lambda connection: self._read(connection, keys)).addBoth(
-            self._answer, batch
-        )
+        work = Work(self._name, lambda connection: self._read(connection, keys))
+        work.deferred.addBoth(self._answer, batch)
+        return work
 
     def _answer(
         self, result: Mapping[K, V] | Failure, batch: dict[K, list["Deferred[V | None]"]]
     ) -> None:
-        self._busy = False
-        if self._waiting:
-            self._next()  # first, so that the thread works while the answers are used
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._db.gather(self._next)  # first, so that the thread works while these are used
         for key, deferreds in batch.items():
             outcome = result if isinstance(result, Failure) else result.get(key)
             for deferred in deferreds:

@@ -92,6 +92,16 @@ class End:
         self._batch.append((channel, payload))
         return True
 
+    def extend(self, channel: str, more: bytes) -> bool:
+        """Adds to the payload that this turn has queued last, if it went to the channel."""
+        if not self._batch or self._batch[-1][0] != channel:
+            return False
+        if self.waiting + len(more) > self.mesh.network.queue_size:
+            return False
+        self.waiting += len(more)
+        self._batch[-1] = (channel, self._batch[-1][1] + more)
+        return True
+
     def flush(self) -> None:
         """Sends what the turn has queued."""
         batch, self._batch = self._batch, []
@@ -156,10 +166,15 @@ class MemoryMesh:
         """The nodes whose links are up, by name."""
         return {name: end.node for name, end in self.ends.items()}
 
-    def send(self, peer: str, channel: str, payload: bytes) -> bool:
+    def send(self, peer: str, channel: str, payload: bytes, *, patient: bool = False) -> bool:
         """Queues a payload for a node; False if there is no link, or no room."""
         end = self.ends.get(peer)
         return end is not None and end.put(channel, payload)
+
+    def extend(self, peer: str, channel: str, more: bytes) -> bool:
+        """Adds to the payload that was queued last for a node, if it is still here."""
+        end = self.ends.get(peer)
+        return end is not None and end.extend(channel, more)
 
     def broadcast(self, channel: str, payload: bytes) -> None:
         """Queues a payload for every node; one that has no room for it is given up."""

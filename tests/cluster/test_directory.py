@@ -30,6 +30,20 @@ class ChangeTests(DirectoryCase):
         self.settle()
         self.assert_agreed()
 
+    def test_together(self) -> None:
+        """What happens in one turn is told as one: few payloads, and all that was told is known."""
+        before = self.all.network.payloads["session"]
+        jids = [f"user{n}@localhost/r" for n in range(100)]
+        sessions = [self.a.open(jid, 1) for jid in jids]
+        sessions[0].close()
+        sessions[1].become(5, "carbons")
+        self.settle()
+        self.assert_agreed(*jids[1:])
+        there: Any = self.b.host.sessions.get(JID.parse(jids[1]))
+        self.assertEqual((there.priority, there.flags), (5, frozenset({"carbons"})))
+        told = self.all.network.payloads["session"] - before
+        self.assertLess(told, 10 * (len(self.names) - 1))
+
     def test_count(self) -> None:
         """All sessions are counted, and those of the node for itself."""
         self.a.open(ROMEO)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mongoosetw.cluster.frames import BATCH, OVERHEAD, BadBatch, Inbox, Outbox
+from mongoosetw.cluster.frames import BATCH, JOINED, OVERHEAD, BadBatch, Inbox, Outbox
 
 LIMIT = 16 * 1024 * 1024
 PB_LIMIT = 640 * 1024
@@ -68,6 +68,32 @@ class FrameTests(SynchronousTestCase):
         outbox.settle(1)
         self.assertEqual((outbox.held, outbox.on_its_way), (0, 0))
         self.assertTrue(outbox.put("s", b"x" * 1000))
+
+    def test_added(self) -> None:
+        """More is added to the last payload only, as long as it is short, and there is room."""
+        outbox = Outbox(JOINED + 100 + 3 * OVERHEAD)
+        self.assertFalse(outbox.extend("s", b"x"))
+        outbox.put("s", b"a")
+        outbox.put("s", b"b")
+        self.assertTrue(outbox.extend("s", b"c"))
+        self.assertEqual(outbox.held, 3 + 2 * OVERHEAD)
+        outbox.put("t", b"")
+        self.assertFalse(outbox.extend("s", b"d"))
+        self.assertFalse(outbox.extend("t", b"x" * (JOINED + 98)))
+        self.assertTrue(outbox.extend("t", b"x" * JOINED))
+        self.assertFalse(outbox.extend("t", b"x"))
+        batches = drain(outbox)
+        self.assertEqual(
+            self.unpacked(batches), [("s", b"a"), ("s", b"bc"), ("t", b"x" * JOINED)]
+        )
+        outbox.settle(len(batches))
+        self.assertEqual(outbox.held, 0)
+
+    def test_pieces_are_not_added_to(self) -> None:
+        """A payload that travels in pieces stays as it is."""
+        outbox = Outbox(LIMIT)
+        outbox.put("s", b"x" * (BATCH + 1))
+        self.assertFalse(outbox.extend("s", b"y"))
 
     def test_bound_of_many_pieces(self) -> None:
         """A payload in pieces is counted once, and settled completely."""

@@ -89,6 +89,67 @@ class LinkTests(MeshCase):
         self.run_for(0)
         self.assertLess(self.network.bytes_carried - before, 105_000)
 
+    def told(self, sender: Station, receiver: Station, count: int) -> list[bytes]:
+        """Sends patient payloads, one a turn; what has arrived by now."""
+        for n in range(count):
+            self.assertTrue(sender.mesh.send("b", "one", b"%d" % n, patient=True))
+            self.run_for(0)
+        return [payload for _, _, payload in receiver.got]
+
+    def test_patience(self) -> None:
+        """Where much is told, what is patient waits for company, and not for long."""
+        a, b = self.start(2)
+        self.run_for(1)
+        sent = [b"%d" % n for n in range(50)]
+        before = self.network.bytes_carried
+        arrived = self.told(a, b, 50)
+        self.assertEqual(arrived, sent[: len(arrived)])
+        self.assertLess(len(arrived), 10)
+        self.clock.advance(0.011)
+        self.run_for(0)
+        self.assertEqual([payload for _, _, payload in b.got], sent)
+        self.assertLess(self.network.bytes_carried - before, 800)
+
+    def test_patience_where_little_happens(self) -> None:
+        """Otherwise it leaves at once."""
+        a, b = self.start(2)
+        self.run_for(1)
+        for _ in range(20):
+            b.got.clear()
+            self.assertEqual(len(self.told(a, b, 5)), 5)
+            self.run_for(0.1)
+
+    def test_patience_keeps_the_order(self) -> None:
+        """What is sent behind something patient takes it along."""
+        a, b = self.start(2)
+        self.run_for(1)
+        self.told(a, b, 50)
+        a.mesh.send("b", "two", b"behind")
+        self.run_for(0)
+        payloads = [payload for _, _, payload in b.got]
+        self.assertEqual(payloads, [*(b"%d" % n for n in range(50)), b"behind"])
+
+    def test_patience_ends_with_the_link(self) -> None:
+        """What waits for company is of no use any more when the link is gone."""
+        a, b = self.start(2)
+        self.run_for(1)
+        arrived = self.told(a, b, 50)
+        self.network.crash("b")
+        self.run_for(1)
+        self.assertEqual((len(b.got), a.mesh.peers), (len(arrived), {}))
+
+    def test_extended(self) -> None:
+        """A payload that is still here can be added to, one that has left cannot."""
+        a, b = self.start(2)
+        self.run_for(1)
+        self.assertFalse(a.mesh.extend("b", "one", b"x"))
+        a.mesh.send("b", "one", b"1")
+        self.assertTrue(a.mesh.extend("b", "one", b"2"))
+        self.run_for(0)
+        self.assertFalse(a.mesh.extend("b", "one", b"3"))
+        self.assertEqual([payload for _, _, payload in b.got], [b"12"])
+        self.assertFalse(a.mesh.extend("c", "one", b"x"))
+
     def test_long_payload(self) -> None:
         """A payload beyond PB's limit arrives whole, and in its place."""
         a, b = self.start(2)

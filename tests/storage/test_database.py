@@ -5,14 +5,16 @@ from typing import Any
 from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from twisted.internet import defer
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.storage import migrate
-from mongoosetw.storage.database import Database, DatabaseUnavailable
-from mongoosetw.storage.engine import postgresql_engine
+from mongoosetw.storage.database import GATHERED, Database, DatabaseUnavailable
+from mongoosetw.storage.engine import postgresql_engine, sqlite_engine
 from mongoosetw.storage.keyvalue import SCHEMA, open_keyvalue, open_map
 from mongoosetw.storage.schema import Schema, Step
+from mongoosetw.storage.work import Work
 from tests.storage.case import NAMES, NAMES_SCHEMA, ThreadedCase, add, stored
 
 
@@ -122,6 +124,30 @@ class LaneTests(ThreadedCase):
         self.assertEqual(sum(isinstance(result, Failure) for result in results), 1)
         count = self.wait([db.read("count", lambda c: len(c.execute(select(NAMES)).all()))])
         self.assertEqual(count, [50])
+
+    def test_gathered(self) -> None:
+        """Reads that may wait share a thread's turn: those of one turn, later those of 5 ms."""
+        clock = Clock()
+        db = self.watched(Database(sqlite_engine(self.mktemp()), self.from_thread, clock=clock))
+        self.wait([db.run("add", lambda c: add(c, "a"))])
+        works: list[Work] = []
+
+        def make() -> Work:
+            works.append(Work("names", stored))
+            return works[-1]
+
+        for seconds in (0.0, GATHERED):
+            db.gather(make)
+            db.gather(make)
+            clock.advance(seconds / 2)
+            self.assertEqual(len(works), 0 if seconds else 2)
+            clock.advance(seconds / 2)
+            self.assertEqual(self.wait([work.deferred for work in works]), [["a"], ["a"]])
+            works.clear()
+        db.gather(make)
+        db.close()  # what waits is done, or fails, with everything else
+        self.assertEqual((len(works), clock.getDelayedCalls()), (1, []))
+        self.wait([works[0].deferred])
 
     def test_postgresql(self) -> None:
         """PostgreSQL keeps the same contract."""

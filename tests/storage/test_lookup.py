@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.lookup import Lookup
+from mongoosetw.storage.work import Work
 
 
 class SlowDatabase:
@@ -16,10 +17,10 @@ class SlowDatabase:
     def __init__(self) -> None:
         self.running: list[tuple[Callable[[Any], Any], Deferred[Any]]] = []
 
-    def read(self, name: str, function: Callable[[Any], Any]) -> Deferred[Any]:
+    def gather(self, make: Callable[[], Work]) -> None:
         """Notes a read."""
-        self.running.append((function, Deferred()))
-        return self.running[-1][1]
+        work = make()
+        self.running.append((work.function, work.deferred))
 
     def finish(self) -> None:
         """Ends the oldest read."""

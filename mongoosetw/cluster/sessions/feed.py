@@ -45,13 +45,20 @@ class Feed:
     """What a node is told over one link.
 
     :param send: queues a frame; False if there is no room for it.
+    :param extend: adds a record to the frame that was queued last; False if that has left.
     :param seen: how many frames of the other node have arrived.
     :ivar number: of the last frame that said something new.
     :ivar behind: there was no room for a change: all has to be told anew.
     """
 
-    def __init__(self, send: Callable[[bytes], bool], seen: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes], bool],
+        extend: Callable[[bytes], bool],
+        seen: Callable[[], int],
+    ) -> None:
         self._send = send
+        self._extend = extend
         self._seen = seen
         self._acknowledged = 0
         self._end = 0
@@ -59,6 +66,7 @@ class Feed:
         self._portions: deque[int] = deque()
         self._unseen: dict[SessionLike, int] = {}
         self._owing = False
+        self._last: Kind | None = None
         self.number = 0
         self.told = 0
         self.behind = False
@@ -72,7 +80,12 @@ class Feed:
             return False
         self.number = number
         self.told = seen
+        self._last = kind
         return True
+
+    def _join(self, kind: Kind, record: bytes) -> bool:
+        """Adds a record to the last frame, if that says the same of what has arrived."""
+        return self._last is kind and self.told == self._seen() and self._extend(record)
 
     def begin(self, sessions: Sequence[SessionLike]) -> None:
         """Tells all sessions, from the start."""
@@ -95,7 +108,7 @@ class Feed:
         """
         if self.behind:
             return
-        if not self._put(kind, record):
+        if not self._join(kind, record) and not self._put(kind, record):
             self.behind = True
             self._runs.clear()
         elif appeared is not None:

@@ -30,10 +30,16 @@ class Peer:
         with the number of the frame that told of the end.
     """
 
-    def __init__(self, node: Node, send: Callable[[bytes], bool], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        node: Node,
+        send: Callable[[bytes], bool],
+        extend: Callable[[bytes], bool],
+        clock: IReactorTime,
+    ) -> None:
         self.node = node
         self.copy = Copy()
-        self.feed = Feed(send, lambda: self.copy.seen)
+        self.feed = Feed(send, extend, lambda: self.copy.seen)
         self.again_at = 0.0
         self.lost_track = False
         self.asked_at = -PATIENCE

@@ -210,9 +210,12 @@ class Replicated:
 
     def _up(self, node: Node) -> None:
         def send(frame: bytes) -> bool:
-            return self._mesh.send(node.name, CHANNEL, frame)
+            return self._mesh.send(node.name, CHANNEL, frame, patient=True)
 
-        peer = self._peers[node.name] = Peer(node, send, self._clock)
+        def extend(record: bytes) -> bool:
+            return self._mesh.extend(node.name, CHANNEL, record)
+
+        peer = self._peers[node.name] = Peer(node, send, extend, self._clock)
         self._begin(peer)
 
     def _begin(self, peer: Peer) -> None:
