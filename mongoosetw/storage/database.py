@@ -160,7 +160,8 @@ class Database:
         :param make: says what to read, when its time has come.
         """
         if self._inline is not None:
-            self._run_inline(self._inline, make(), write=False)
+            work = make()
+            self.read(work.name, work.function).chainDeferred(work.deferred)
             return
         self._gathered.append(make)
         if self._clock is None:
