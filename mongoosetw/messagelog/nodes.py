@@ -83,10 +83,10 @@ class LogNodes:
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: set[int] = set()
-        self._written = BeingWritten(server.clock)
         self._looks = 0
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
+        self._written = BeingWritten(self._timers)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
         self.may_wait = MayWait(
@@ -302,10 +302,15 @@ class LogNodes:
         self._written.expect((owner,), asked)
 
     async def _asked_for_the_rest(self, node: Node, payload: bytes) -> bytes:
-        """Answers when a session has ended, and what its client has not acknowledged waits."""
+        """Answers when a session has ended, and what its client has not acknowledged waits.
+
+        Whoever asks waits no longer if it does not end: the link may be lost that tells why.
+        """
         (sid,), jid = _ID.unpack_from(payload), JID.parse(payload[_ID.size :].decode())
-        while self._has(sid, jid):
-            await deferLater(self._server.clock, _GLANCE)
+        clock = self._server.clock
+        until = clock.seconds() + _PATIENCE
+        while self._has(sid, jid) and clock.seconds() < until:
+            await deferLater(clock, _GLANCE)
         self._ask_for_kept()
         await self._written.wait(self._log.number(jid.bare))
         await self._log.barrier()

@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.sessions.calls import CallFailed
+from mongoosetw.timers import Timers
 
 
 class BeingWritten:
     """For whom other nodes are writing something that comes before what is newer."""
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
         self._writers: Counter[int] = Counter()  # by owner
         self._doubtful: set[int] = set()
         self._broken: dict[int, set[int]] = {}
@@ -30,7 +30,7 @@ class BeingWritten:
 
         def lost(failure: Failure) -> None:
             failure.trap(CallFailed)
-            self._clock.callLater(0, self._written, owners)  # it is known by then for what reason
+            self._timers.later(0, self._written, owners)  # that the node is lost is known by then
 
         written.addCallbacks(lambda _: self._written(owners), lost)
 

@@ -42,6 +42,19 @@ class RaceTests(MessagesTestCase):
             juliet.lose()
             self.run_for(3)
 
+    def test_older_session_that_stays(self) -> None:
+        """A node that is asked when an older session has ended waits for that, but not for ever."""
+        juliet = self.juliet("b")
+        session = self.host("b").sessions.get(juliet.jid)
+        cluster = self.servers["a"].cluster
+        assert session is not None and cluster is not None
+        question = session.sid.to_bytes(8) + str(juliet.jid).encode()
+        asked = cluster.calls.call("b", "log-succeeded", question, 30.0)
+        self.run_for(5)
+        self.assertNoResult(asked)
+        self.run_for(10)
+        self.assertEqual(self.successResultOf(asked), b"")
+
     def test_order_behind_a_session_elsewhere(self) -> None:
         """And before what is newer, wherever that comes from."""
         self.register("juliet@localhost")
