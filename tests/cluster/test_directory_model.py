@@ -188,7 +188,6 @@ class ModelTests(SynchronousTestCase):
         case.settings = settings(
             max_examples=100,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         )
         case.runTest()

@@ -88,7 +88,7 @@ class MistypedTests(SynchronousTestCase):
             for error in errors.errors:
                 self.assertTrue(1 <= error.line <= text.count("\n") + 1, error)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.tuples(st.integers(0, len(SAMPLE)), st.integers(0, 9), TOKENS), max_size=4))
     def test_tampered(self, changes: list[tuple[int, int, str]]) -> None:
         """A good file with some of it cut out or put in."""
@@ -97,13 +97,13 @@ class MistypedTests(SynchronousTestCase):
             text = text[:place] + token + text[place + cut :]
         self.check(text)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.text(max_size=60))
     def test_any_text(self, text: str) -> None:
         """Any text at all."""
         self.check(text)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.data(), SCALARS)
     def test_wrong_types(self, data: st.DataObject, value: str) -> None:
         """A good file with a value of another type."""

@@ -325,7 +325,6 @@ class DeliveryModelTests(SynchronousTestCase):
             settings=settings(
                 max_examples=EXAMPLES,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
                 phases=[Phase.explicit, Phase.reuse, Phase.generate],
                 report_multiple_bugs=False,

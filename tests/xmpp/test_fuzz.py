@@ -86,7 +86,7 @@ def fed(data: bytes, cuts: list[int]) -> list[Event]:
 class TamperedStreamTests(SynchronousTestCase):
     """The parser, and what it makes."""
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(streams(), st.lists(st.integers(0, 300), max_size=6))
     def test_only_events(self, data: bytes, cuts: list[int]) -> None:
         """Every input gives the same stanzas in every portioning, and an error only at the end."""
@@ -108,7 +108,7 @@ class TamperedStreamTests(SynchronousTestCase):
             for event in events
         ]
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(streams())
     def test_what_is_sent_on(self, data: bytes) -> None:
         """Whatever a client got through, what others receive of it is one well-formed stanza."""

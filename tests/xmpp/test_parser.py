@@ -186,7 +186,7 @@ class ParserTests(SynchronousTestCase):
             tracemalloc.stop()
             self.assertLess(grown, 4_000_000)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(TEXT, TEXT, st.lists(st.integers(0, 200), max_size=8))
     def test_any_text_in_any_portions(self, body: str, ident: str, cuts: list[int]) -> None:
         """What is sent is what is read, however it was cut."""
@@ -200,7 +200,7 @@ class ParserTests(SynchronousTestCase):
         bytewise = parse(*(xml[i : i + 1] for i in range(len(xml))))
         self.assertEqual(shown(bytewise), shown([stanza]))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_no_input_raises(self, data: bytes) -> None:
         """Whatever arrives, the parser answers with events, the last perhaps an error."""

@@ -273,7 +273,7 @@ class ModelTests(SynchronousTestCase):
     names = ("send", "read", "ack", "write", "take", "hold", "commit", "tell", "break")
     actions = st.lists(st.sampled_from(names), max_size=120)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(actions, st.sampled_from([0, WRAP - 5, WRAP]))
     def test_any_order(self, actions: list[str], first: int) -> None:
         """Whatever is lost and whenever, after resumption both sides have all, once, in order."""

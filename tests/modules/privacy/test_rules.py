@@ -1,6 +1,6 @@
 """What a list says, against a model that reads XEP-0016 word by word; blocklists in lists."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,9 +39,6 @@ MATCHES = st.one_of(
     st.tuples(st.just("group"), GROUPS),
     st.tuples(st.just("subscription"), SUBSCRIPTIONS),
 )
-
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine breaks no test."""
 
 
 @st.composite
@@ -85,7 +82,6 @@ def model(items: list[Item], peer: JID, kind: str, roster: Roster) -> bool:
 class EvaluationTests(SynchronousTestCase):
     """What a list says to a stanza."""
 
-    @unhurried
     @given(lists(), ADDRESSES, st.sampled_from([*sorted(KINDS), OTHER]), ROSTERS)
     def test_as_the_model(self, items: list[Item], peer: JID, kind: str, roster: Roster) -> None:
         """The first item in order that concerns a stanza decides, without one it passes."""
@@ -116,7 +112,6 @@ class EvaluationTests(SynchronousTestCase):
 class BlocklistTests(SynchronousTestCase):
     """The blocklist as a part of the default list (XEP-0191 §5)."""
 
-    @unhurried
     @given(lists(), st.lists(ADDRESSES, max_size=4))
     def test_blocked(self, items: list[Item], addresses: list[JID]) -> None:
         """Blocked addresses are denied whatever else the list says, orders stay unique."""
@@ -131,7 +126,6 @@ class BlocklistTests(SynchronousTestCase):
         same = [(item.allow, item.type, item.value, item.kinds) for item in before.items]
         self.assertEqual(rest, same)
 
-    @unhurried
     @given(lists(), st.lists(ADDRESSES, max_size=4, unique=True))
     def test_unblocked(self, items: list[Item], addresses: list[JID]) -> None:
         """What is blocked and unblocked again leaves the rest of the list as it was."""

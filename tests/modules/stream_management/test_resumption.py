@@ -217,7 +217,7 @@ class StoryTests(StreamManagementTestCase):
         super().setUp()
         self.log = self.use_fake_log()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(moves)
     def test_any_order(self, moves: list[str]) -> None:
         """Whatever is lost and whenever: each message arrives once, in order, both ways."""

@@ -57,7 +57,7 @@ def answer(mechanism: Mechanism, data: bytes | None, known: bool) -> Step:
 class AnyMessageTests(SynchronousTestCase):
     """Exchanges of messages that make sense or do not."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(MECHANISMS, st.lists(MESSAGES, min_size=1, max_size=3), st.booleans())
     def test_answered(self, name: str, messages: list[bytes | None], known: bool) -> None:
         """Each message is answered; nobody gets in who has proven nothing."""
