@@ -4,23 +4,21 @@ import os
 import random
 import selectors
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import ClassVar
 
 from mongoosetw.testing.postgres import PostgreSQL
 from tests.integration.crash.client import Book, ChatClient
+from tests.integration.crash.program import launch
 from tests.integration.live import free_port
 
-BIN = Path(sys.executable).parent
 CONFIG = """
 [general]
 hosts = ["localhost"]
@@ -55,10 +53,10 @@ ARCHIVE = "[modules.mod_mam]\n[modules.mod_mam.pm]\n"
 class Node:
     """A server process in a folder of its own.
 
-    :cvar program: what is run with the arguments of twistd.
+    :cvar patient: it starts its workers again however often they were killed.
     """
 
-    program: ClassVar[tuple[str, ...]] = (str(BIN / "twistd"),)
+    patient: ClassVar[bool] = False
 
     def __init__(self, database: str = "", archive: str = ARCHIVE, workers: int = 1) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="crash-"))
@@ -67,40 +65,34 @@ class Node:
         self._config = self.folder / "mongoosetw.toml"
         values = {"port": self.port, "database": database, "archive": archive}
         self._config.write_text(CONFIG.format(workers=workers, **values))
-        self._log = (self.folder / "log").open("w")
-        self.process: subprocess.Popen[bytes] | None = None
+        (self.folder / "log").touch()
+        self.process: ForkServerProcess | None = None
 
     def start(self) -> None:
         """Starts the process and waits until it accepts connections.
 
         :raises RuntimeError: it does not.
         """
-        self.process = subprocess.Popen(
-            [*self.program, "-n", "--pidfile=", "mongoose", "--config", self._config],
-            cwd=self.folder,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        self.process = launch(self.folder, self._config, patient=self.patient)
         until = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < until:
+        while self.process.is_alive() and time.monotonic() < until:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.02)
-        raise RuntimeError((self.folder / "log").read_text())
+        raise RuntimeError(self.output())
 
     def kill(self) -> None:
         """Kills the process without warning."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
+        self.process.join()
 
     def remove(self) -> None:
         """Ends the process and removes its folder."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.kill()
-        self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def output(self) -> str:

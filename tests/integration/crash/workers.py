@@ -3,19 +3,12 @@
 import os
 import random
 import signal
-import sys
 import time
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from mongoosetw.ctl import Failed, ask
 from tests.integration.crash.harness import ARCHIVE, Node, Result, chatting
-
-# A supervisor gives up a worker that ends six times without having run for a minute.
-_PATIENT = (
-    "from mongoosetw.cluster import worker_process; worker_process.PROVEN = 0; "
-    "from twisted.scripts.twistd import run; run()"
-)
 
 
 class Workers(Node):
@@ -24,7 +17,7 @@ class Workers(Node):
     :ivar kills: how often a worker was killed.
     """
 
-    program: ClassVar[tuple[str, ...]] = (sys.executable, "-c", _PATIENT)
+    patient: ClassVar[bool] = True  # else it gives one up that has died six times within a minute
 
     def __init__(self, database: str = "", archive: str = ARCHIVE, workers: int = 2) -> None:
         super().__init__(database, archive, workers)
