@@ -19,6 +19,7 @@ from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.module import BARE, DOMAIN, IQ, IQHandler, Module
 from mongoosetw.server_metrics import count_events, host_metrics
 from mongoosetw.sessions import SessionRegistry
+from mongoosetw.timers import Timers
 from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.sasl import wire_name
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # types only
 
 logger = logging.getLogger(__name__)
 _BACKGROUND_TIME = 30.0
+_AGAIN = 1.0
+_LONGEST = 60.0
+"""Seconds until something is tried again, at first and at most."""
 IQKey = tuple[str, str, str, str]
 """Type, namespace, tag, target."""
 
@@ -70,6 +74,7 @@ class Host:
         self._last_request = 0
         self._request_prefix = f"{domain}-"
         self._background: set[Deferred[Any]] = set()
+        self._again = Timers(server.clock)
         self._paced = False
         count_events(self.hooks, config.name)
         watch_guests(self)
@@ -125,13 +130,29 @@ class Host:
         if isinstance(outcome, Deferred):
             self._watch(outcome)
 
+    def insist(self, act: Callable[[], Coroutine[Any, Any, None]], delay: float = _AGAIN) -> None:
+        """Runs what nobody waits for, and again while what it relies on is away.
+
+        :param act: what may be begun again.
+        :param delay: seconds until it is; then twice as many, up to a minute.
+        """
+        self.in_background(self._try(act, delay))
+
+    async def _try(self, act: Callable[[], Coroutine[Any, Any, None]], delay: float) -> None:
+        try:
+            await act()
+        except BackendUnavailable as error:
+            logger.info("put_off domain=%s seconds=%.0f reason=%s", self.domain, delay, error)
+            self._again.later(delay, self.insist, act, min(2 * delay, _LONGEST))
+
     def _watch(self, pending: Deferred[None]) -> None:
         self._background.add(pending)
         pending.addErrback(_log_lost)
         pending.addBoth(lambda result: self._background.discard(pending))
 
     async def settle(self) -> None:
-        """Waits for what runs in the background, but not for ever."""
+        """Waits for what runs in the background, but not for ever, nor for another try of it."""
+        self._again.stop()
         while self._background:
             running = DeferredList(list(self._background))
             try:

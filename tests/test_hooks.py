@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.hooks.bus import STOP, Hook, HookBus, HookFailed, Outcome, _resume
+from mongoosetw.xmpp.errors import BackendUnavailable
 
 
 @dataclass(slots=True)
@@ -23,6 +24,13 @@ class Guarded(Hook):
     """Refuses when a handler fails."""
 
     fails_closed: ClassVar[bool] = True
+
+
+@dataclass(slots=True)
+class Insisting(Asked):
+    """Is fired again when what a handler needs is away."""
+
+    repeatable: ClassVar[bool] = True
 
 
 class HookBusTests(SynchronousTestCase):
@@ -146,6 +154,24 @@ class HookBusTests(SynchronousTestCase):
         self.bus.publish()
         with self.assertLogs("mongoosetw.hooks.bus"):
             self.assertRaises(HookFailed, self.bus.fire, Guarded())
+
+    def test_without_backend(self) -> None:
+        """What may be done again ends with that when a handler's database is away, at once or
+        after waiting; what may not goes on."""
+
+        async def away(event: Asked) -> Outcome:
+            await self.gate
+            raise BackendUnavailable("away")
+
+        for hook in (Asked, Insisting):
+            self.bus.add(hook, 1, "mod_a", away)
+            self.bus.add(hook, 2, "mod_b", lambda event: event.answers.append("behind"))
+        self.bus.publish()
+        self.gate.callback(None)
+        goes_on, ends = Asked(), Insisting()
+        self.successResultOf(Deferred.fromCoroutine(self.bus.run(goes_on)))
+        self.failureResultOf(Deferred.fromCoroutine(self.bus.run(ends)), BackendUnavailable)
+        self.assertEqual((goes_on.answers, ends.answers), (["behind"], []))
 
     def test_coroutines_only_where_the_hook_may_wait(self) -> None:
         """A coroutine function is refused by a hook that may not wait."""

@@ -80,7 +80,7 @@ class Last(Module[LastOptions]):
     async def lost(self, event: SessionsCleanup) -> None:
         """Notes it for those, too, that have gone with their node, which alone knew the status."""
         for user in dict.fromkeys(s.bare for s in event.sessions if s.available):
-            await self.store.put(user, int(time.time()), "")
+            await self.store.put(user, int(event.lost_at), "")
 
     @on(RemoveUser)
     @on(AnonymousPurge)

@@ -1,5 +1,6 @@
 """The sessions of guests: one of a name, and nothing left behind."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mongoosetw.auth.anonymous import GUEST, AnonymousBackend
@@ -39,13 +40,13 @@ class _Watch:
 
     def _closed(self, event: SessionClosed) -> None:
         user = event.session.bare
-        if GUEST in event.session.flags and not self._host.sessions.of(user):
-            self._host.in_background(self._purge(user))
+        if GUEST in event.session.flags:
+            self._host.insist(partial(self._purge, user))
 
     async def _lost(self, event: SessionsCleanup) -> None:
         for user in dict.fromkeys(s.bare for s in event.sessions if GUEST in s.flags):
-            if not self._host.sessions.of(user):
-                await self._purge(user)
+            await self._purge(user)
 
     async def _purge(self, user: JID) -> None:
-        await self._host.hooks.run(AnonymousPurge(user))
+        if not self._host.sessions.of(user):
+            await self._host.hooks.run(AnonymousPurge(user))

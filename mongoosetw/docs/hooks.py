@@ -68,6 +68,8 @@ def _facts(cls: type[Hook]) -> str:
     waits = "Handlers may wait." if cls.may_wait else "Handlers may not wait."
     fails = "ends with an error" if cls.fails_closed else "goes on without it"
     facts = f"{waits} If one raises, the chain {fails}."
+    if cls.repeatable:
+        facts += " If its database is away, all are called again later."
     return f"{facts} MongooseIM: {cls.mongooseim}." if cls.mongooseim else facts
 
 

@@ -52,11 +52,14 @@ class Hook:
     :cvar may_wait: coroutine handlers are accepted.
     :cvar fails_closed: a handler that raises ends the chain with an error (checks and
         filters); otherwise the chain goes on without it (notifications).
+    :cvar repeatable: handlers may be called again, and one whose backend is away ends the chain
+        with that: whoever has fired the hook does it again later.
     :cvar mongooseim: what MongooseIM calls it, where it has the like.
     """
 
     may_wait: ClassVar[bool] = False
     fails_closed: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = False
     mongooseim: ClassVar[str] = ""
 
 
@@ -139,6 +142,7 @@ class HookBus:
 
         :raises StanzaError: a handler refused the stanza.
         :raises HookFailed: a handler failed, and the hook fails closed.
+        :raises BackendUnavailable: a handler could not do its part, and the hook is repeatable.
         """
         chain = self._chains.get(type(event))
         if chain is None:
@@ -202,6 +206,8 @@ def _failed(event: Hook, entry: Entry, error: Exception) -> Outcome:
     name = type(event).__name__
     if isinstance(error, BackendUnavailable):
         logger.info("hook_without_backend hook=%s owner=%s reason=%s", name, entry.owner, error)
+        if event.repeatable:
+            raise error
     else:
         logger.error("hook_failed hook=%s owner=%s", name, entry.owner, exc_info=error)
     if event.fails_closed:

@@ -56,12 +56,15 @@ class SessionsCleanup(Hook):
 
     :ivar sessions: of this host; nobody has their addresses now.
     :ivar node: the name of the node.
+    :ivar lost_at: when it was lost, in seconds since 1970.
     """
 
     mongooseim: ClassVar[str] = "sessions_cleanup"
     may_wait: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
     sessions: list[SessionLike]
     node: str
+    lost_at: float
 
 
 @dataclass(slots=True)

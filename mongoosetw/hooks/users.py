@@ -41,4 +41,5 @@ class RemoveUser(Hook):
 class AnonymousPurge(RemoveUser):
     """A guest has left; handlers remove what they keep of it."""
 
+    repeatable: ClassVar[bool] = True
     mongooseim: ClassVar[str] = "anonymous_purge"

@@ -9,6 +9,7 @@ from mongoosetw.testing.client import Connection
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.testing.nodes import MemoryNode
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.errors import BackendUnavailable
 
 LAST = f"<iq type='get' id='q' to='romeo@localhost'><query xmlns='{ns.LAST}'/></iq>"
 ENOUGH = 25.0
@@ -32,8 +33,9 @@ class CleanupTests(ClusterTestCase):
         return super().configuration().replace("[auth]", methods)
 
     def setUp(self) -> None:
-        """Notes where which guests are purged."""
+        """Notes where which guests are purged; the first few times the database may be away."""
         self.purged: list[tuple[str, str]] = []
+        self.outages = 0
         super().setUp()
 
     def start(self, name: str, skew: float = 0.0) -> MemoryNode:
@@ -41,6 +43,9 @@ class CleanupTests(ClusterTestCase):
         node = super().start(name, skew)
 
         def purged(event: AnonymousPurge) -> None:
+            if self.outages:
+                self.outages -= 1
+                raise BackendUnavailable
             self.purged.append((name, str(event.user)))
 
         self.host(name).hooks.add(AnonymousPurge, 50, "test", purged)
@@ -99,6 +104,39 @@ class CleanupTests(ClusterTestCase):
         self.kill("c", power=True)
         self.run_for(ENOUGH)
         self.assertEqual(sorted(self.purged), [("a", guest) for guest in guests])
+
+    def test_database_away(self) -> None:
+        """What could not be cleaned up when the database was away is when it is back, once."""
+        self.patch(cleanup, "PORTION", 2)
+        guests = [f"guest{number}@localhost" for number in range(5)]
+        for number, guest in enumerate(guests):
+            self.guest(guest.partition("@")[0], "c", number + 1)
+        self.outages = 3
+        self.kill("c", power=True)
+        self.run_for(ENOUGH)
+        self.run_for(10)
+        self.assertEqual(self.outages, 0)
+        self.assertEqual(sorted(self.purged), [("a", guest) for guest in guests])
+
+    def test_comes_back_meanwhile(self) -> None:
+        """A guest who has come back before the database is let be."""
+        self.guest("visitor", "c")
+        self.outages = 1
+        self.kill("c", power=True)
+        while self.outages:
+            self.run_for(0.5)
+        self.guest("visitor", "b")
+        self.run_for(ENOUGH)
+        self.assertEqual(self.purged, [])
+
+    def test_guest_leaves_while_database_away(self) -> None:
+        """What a guest leaves is removed later if the database is away just then."""
+        self.outages = 2
+        self.guest("visitor", "a").send("</stream:stream>")
+        self.run_for(2)
+        self.assertEqual(self.purged, [])
+        self.run_for(2)
+        self.assertEqual(self.purged, [("a", "visitor@localhost")])
 
     def last_seen(self) -> bytes:
         """What a user is told of the own account."""

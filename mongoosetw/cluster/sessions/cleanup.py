@@ -4,10 +4,13 @@ Each node hears of the loss, and tells its own clients; what is to be done once 
 one of them. They agree on which without asking one another: it is the first of the living.
 """
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mongoosetw.cluster.mesh import is_first
 from mongoosetw.hooks.bus import Order
+from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.cluster import SessionsCleanup, SessionsLost
 from mongoosetw.timers import Timers
 
@@ -35,25 +38,29 @@ class Cleanup:
 
     def _lost(self, event: SessionsLost) -> None:
         if event.node not in self._server.mesh.peers:  # else it has cleaned up itself
-            self._timers.later(self._grace, self._clean, event)
+            self._timers.later(self._grace, self._clean, event, time.time())
 
-    def _clean(self, event: SessionsLost) -> None:
+    def _clean(self, event: SessionsLost, lost_at: float) -> None:
         host = event.lost[0].host
         if is_first(self._server.mesh) and self._server.hosts.get(host.domain) is host:
-            host.in_background(_fire(host, event))
+            host.insist(partial(_fire, host, list(event.lost), event.node, lost_at))
 
     def stop(self) -> None:
         """The server stops."""
         self._timers.stop()
 
 
-async def _fire(host: "Host", event: SessionsLost) -> None:
-    """One portion after the other: where they are asked for, many users are dear."""
-    for start in range(0, len(event.lost), PORTION):
-        some = event.lost[start : start + PORTION]
+async def _fire(host: "Host", lost: list[SessionLike], node: str, lost_at: float) -> None:
+    """One portion after the other: where they are asked for, many users are dear.
+
+    :param lost: what is left of them if one of the portions has to be tried again.
+    """
+    while lost:
+        some = lost[:PORTION]
         pending = host.prepare({session.bare for session in some})
         if pending is not None:
             await pending
         gone = [session for session in some if host.sessions.get(session.jid) is None]
         if gone:
-            await host.hooks.run(SessionsCleanup(gone, event.node))
+            await host.hooks.run(SessionsCleanup(gone, node, lost_at))
+        del lost[:PORTION]
