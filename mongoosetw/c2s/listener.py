@@ -167,17 +167,19 @@ class ClientListener(protocol.Factory):
         :raises CertificateUnusable: a certificate is.
         """
         options = self.options
-        self._use(self.read_certificates(options.tls))
+        self.prepare()
         place = (options.port, self, options.backlog, options.ip_address, reactor)
         self._open(None, StreamPort(Traffic("c2s"), *place))
 
-    def listen_on(self, reactor: Any, descriptor: int) -> None:
-        """Accepts connections of a socket that a supervisor has opened.
+    def prepare(self) -> None:
+        """Reads what clients will need.
 
         :raises CertificateUnusable: a certificate is.
         """
-        if not self._ports:
-            self._use(self.read_certificates(self.options.tls))
+        self._use(self.read_certificates(self.options.tls))
+
+    def listen_on(self, reactor: Any, descriptor: int) -> None:
+        """Accepts connections of a socket that a supervisor has opened; when prepared."""
         if descriptor not in self._ports:
             port = StreamPort.on_socket(Traffic("c2s"), descriptor, self, reactor)
             self._open(descriptor, port)

@@ -2,8 +2,9 @@
 
 For each port the supervisor opens one socket per worker, with SO_REUSEPORT: the kernel spreads
 connections evenly over them. One socket for all would go to whoever is quickest, and with few new
-connections a second one of four workers took three quarters (docs/design/cluster.md). The
-supervisor keeps them open, so that nobody is turned away while a worker starts again.
+connections a second one of four workers took three quarters (docs/design/cluster.md). Clients are
+let in when the workers serve. From then on the supervisor keeps the sockets open, so that nobody is
+turned away while a worker starts again.
 """
 
 import socket
@@ -26,12 +27,12 @@ class Sockets:
     """The sockets of all ports.
 
     :ivar opened: for each port its sockets, one for each worker in their order.
-    :ivar refusing: clients are turned away at the moment.
+    :ivar refusing: clients are turned away at the moment, as they are at first.
     """
 
     opened: dict[Place, list[socket.socket]] = field(default_factory=dict)
     backlogs: dict[Place, int] = field(default_factory=dict)
-    refusing: bool = False
+    refusing: bool = True
 
     def descriptors(self) -> dict[Place, list[int]]:
         """Their file descriptors."""
@@ -43,6 +44,19 @@ class Sockets:
         for found in self.opened.values():
             for one in found:
                 one.shutdown(socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """Looks whether anybody else listens; for sockets that nobody has listened on yet.
+
+        Two servers that start at once both get sockets.
+
+        :raises PortTaken: a port is.
+        """
+        for address, port in self.opened:
+            try:
+                _refuse_taken(address, port)
+            except OSError as error:
+                raise _taken(address, port, error) from error
 
     def accept(self) -> None:
         """Has clients wait until they are taken."""
@@ -66,7 +80,7 @@ def places_of(config: Config) -> dict[Place, int]:
 
 
 def open_sockets(config: Config, workers: int) -> Sockets:
-    """Opens every port once for each worker.
+    """Takes every port once for each worker; see :meth:`Sockets.accept`.
 
     :raises PortTaken: somebody has it.
     """
@@ -74,13 +88,17 @@ def open_sockets(config: Config, workers: int) -> Sockets:
     for (address, port), backlog in places_of(config).items():
         try:
             _refuse_taken(address, port)
-            found = [_open(address, port, backlog) for _ in range(workers)]
+            found = [_open(address, port) for _ in range(workers)]
         except OSError as error:
             sockets.close()
-            raise PortTaken(f"Couldn't listen on {address}:{port}: {error}.") from error
+            raise _taken(address, port, error) from error
         sockets.opened[address, port] = found
         sockets.backlogs[address, port] = backlog
     return sockets
+
+
+def _taken(address: str, port: int, error: OSError) -> PortTaken:
+    return PortTaken(f"Couldn't listen on {address}:{port}: {error}.")
 
 
 def _new(address: str) -> socket.socket:
@@ -96,11 +114,10 @@ def _refuse_taken(address: str, port: int) -> None:
         probe.bind((address, port))
 
 
-def _open(address: str, port: int, backlog: int) -> socket.socket:
+def _open(address: str, port: int) -> socket.socket:
     made = _new(address)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.bind((address, port))
-    made.listen(backlog)
     made.setblocking(False)
     return made
 

@@ -8,11 +8,13 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from mongoosetw.cluster.asking import Unreachable, ask
 from mongoosetw.cluster.config import node_names
@@ -62,6 +64,7 @@ class SupervisorService(Service):
         self._announced = False
         self._stopping = False
         self._covering: dict[int, int] = {}
+        self._to_be_told: set[int] = set()
         self._watch = LoopingCall(self._check)
         self._watch.clock = reactor
         self._control: ControlService | None = None
@@ -78,14 +81,17 @@ class SupervisorService(Service):
         try:
             self._prepare()
         except (PortTaken, OSError) as error:
-            print(f"mongoosetw cannot start: {error}", file=sys.__stderr__, flush=True)
-            logger.error("start_failed %s", error)
-            end_with(self.reactor, 1)
+            self._fail(error)
             return
         watch_signals(self.reactor, self._reload)
         for worker in self.workers:
             worker.start()
         self._watch.start(1.0, now=False).addErrback(_watch_failed)
+
+    def _fail(self, error: Exception) -> None:
+        print(f"mongoosetw cannot start: {error}", file=sys.__stderr__, flush=True)
+        logger.error("start_failed %s", error)
+        end_with(self.reactor, 1)
 
     def _prepare(self) -> None:
         """Makes what the workers share.
@@ -107,8 +113,10 @@ class SupervisorService(Service):
     def orders(self, index: int) -> tuple[Orders, list[int]]:
         """What to tell a new process, and the sockets to pass."""
         self._incarnation = new_incarnation(self._incarnation)
-        if self._sockets.refusing:
+        if self._announced and self._sockets.refusing:
             self._sockets.accept()
+        if self._sockets.refusing:
+            self._to_be_told.add(index)
         passed: list[int] = []
         numbered = {}
         for place, descriptors in self._sockets.descriptors().items():
@@ -121,6 +129,7 @@ class SupervisorService(Service):
             workers=len(self.workers),
             incarnation=self._incarnation,
             sockets=to_text(numbered),
+            listening=not self._sockets.refusing,
             logfile=self._logfile,
         )
         return orders, passed
@@ -130,11 +139,31 @@ class SupervisorService(Service):
         if self._stopping:
             return
         running = [other for other in self.workers if other.available]
-        if len(running) == len(self.workers) and not self._announced:
-            self._announced = True
-            announce(self.config, self._path, self.config.general.hosts)
+        if running and not self._announced and not any(w.starts for w in self.workers):
+            self._open()
         if self._announced:
+            self._let_in(running)
             self._cover(worker, {other.index for other in running})
+
+    def _open(self) -> None:
+        """Lets clients in, now that no worker starts any more.
+
+        Before, they would wait for the slowest, and all that came meanwhile go to the quickest.
+        """
+        try:
+            self._sockets.check()
+        except PortTaken as error:
+            self._fail(error)
+            return
+        self._sockets.accept()
+        self._announced = True
+        announce(self.config, self._path, self.config.general.hosts)
+
+    def _let_in(self, running: Sequence[Worker]) -> None:
+        """Has workers take clients that were started when there were none to take."""
+        for index in self._to_be_told & {worker.index for worker in running}:
+            self._to_be_told.discard(index)
+            self._tell_to_cover(index, index, on=True)
 
     def _cover(self, changed: Worker, running: set[int]) -> None:
         """Has connections that the kernel gives to a worker that is not there taken by another."""
@@ -157,7 +186,12 @@ class SupervisorService(Service):
     def _tell_to_cover(self, by: int, index: int, *, on: bool) -> None:
         args = {"index": str(index), "on": on}
         told = Deferred.fromCoroutine(self.ask(self.workers[by - 1], "cover", args))
-        told.addErrback(lambda failure: failure.trap(Unreachable, CommandError))
+        told.addErrback(self._not_told, by, index)
+
+    def _not_told(self, failure: Failure, by: int, index: int) -> None:
+        failure.trap(Unreachable, CommandError)
+        if by == index:
+            self._to_be_told.add(index)  # until it is heard of again
 
     def hopeless(self, worker: Worker) -> None:
         """A worker ends whenever it is started: the operator has to look, loudly."""

@@ -49,6 +49,7 @@ class Orders:
     :ivar path: of the configuration file.
     :ivar index: of the worker, from 1 on.
     :ivar sockets: descriptors by port, one for each worker.
+    :ivar listening: clients are let in; otherwise the worker is told when (``cover``).
     :ivar logfile: where to log; None for standard error.
     """
 
@@ -57,6 +58,7 @@ class Orders:
     workers: int
     incarnation: int
     sockets: dict[str, list[int]]
+    listening: bool
     logfile: str | None
 
     def to_text(self) -> str:
@@ -75,7 +77,7 @@ class Life(Protocol):
         self._beating.clock = reactor
 
     def ready(self) -> None:
-        """The worker serves clients; from now on it gives signs of life."""
+        """The worker can serve clients; from now on it gives signs of life."""
         self.transport.write(READY)
         self._beating.start(BEAT, now=False).addErrback(lambda failure: None)
 
@@ -111,15 +113,21 @@ class WorkerService(NodeService):
         return self.seat.name(self.config.cluster.name)
 
     def open_ports(self, server: Server) -> None:
-        """Accepts connections on this worker's share of the supervisor's sockets."""
+        """Accepts connections on this worker's share of the supervisor's sockets.
+
+        :raises CertificateUnusable: a certificate is.
+        """
         listen = self.config.listen
         for c2s in listen.c2s:
-            self._listeners[c2s.ip_address, c2s.port] = server.listener(c2s)
+            clients = server.listener(c2s)
+            clients.prepare()
+            self._listeners[c2s.ip_address, c2s.port] = clients
         for http in listen.http:
             listener = HTTPListener(http, self._metrics)
             self._listeners[http.ip_address, http.port] = listener
             self._ports.append(listener)
-        self.cover(self._orders.index, on=True)
+        if self._orders.listening:
+            self.cover(self._orders.index, on=True)
 
     def cover(self, index: int, *, on: bool) -> None:
         """Accepts, or no longer, the connections that the kernel gives to a worker."""

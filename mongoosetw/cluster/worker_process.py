@@ -113,6 +113,11 @@ class Worker(ProcessProtocol):
         """Whether clients can come to it."""
         return self.state is State.RUNNING and not self.draining
 
+    @property
+    def starts(self) -> bool:
+        """Whether it will run soon, for all that is known."""
+        return self.state in (State.STARTING, State.WAITING)
+
     def drain(self) -> None:
         """The process is told to take no more clients: others have to."""
         self.draining = True

@@ -82,6 +82,8 @@ class SocketsTests(SynchronousTestCase):
         port = free_port()
         sockets = open_sockets(self.config(port), 2)
         self.addCleanup(sockets.close)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port), 5)
+        sockets.accept()
         socket.create_connection(("127.0.0.1", port), 5).close()
         sockets.refuse()
         self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port), 5)
@@ -94,4 +96,15 @@ class SocketsTests(SynchronousTestCase):
         port = free_port()
         sockets = open_sockets(self.config(port), 2)
         self.addCleanup(sockets.close)
+        sockets.accept()
         self.assertRaises(PortTaken, open_sockets, self.config(port), 2)
+
+    def test_taken_meanwhile(self) -> None:
+        """Of two servers that start at the same time the later one gives way."""
+        port = free_port()
+        first, second = (open_sockets(self.config(port), 2) for _ in range(2))
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
+        first.check()
+        first.accept()
+        self.assertRaises(PortTaken, second.check)

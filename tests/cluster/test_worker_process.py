@@ -55,7 +55,7 @@ class WorkerProcessTests(SynchronousTestCase):
 
     def orders(self, index: int) -> tuple[Orders, list[int]]:
         """What the process is told."""
-        return Orders("m.toml", index, 2, 1, {}, None), [77, 78]
+        return Orders("m.toml", index, 2, 1, {}, False, None), [77, 78]
 
     def changed(self, worker: Worker) -> None:
         """Notes a state."""

@@ -5,6 +5,7 @@ Starting a machine takes seconds, so that each test here goes through a part of 
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -79,6 +80,14 @@ class OneServer(MachineTestCase):
         numbers = {node["node"]: node["number"] for node in alpha.ctl("cluster nodes")}
         self.assertEqual(numbers, {"alpha.1": 0, "alpha.2": 1})
         self.check_connections(alpha)
+
+    def is_open(self, port: int) -> bool:
+        """Whether connections are taken; they may wait then."""
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def check_connections(self, machine: Machine) -> None:
         """Whichever worker the kernel means: a client is greeted."""
@@ -184,8 +193,16 @@ class PostgreSQLWorkersTests(OneServer):
         self.check_one_server()
 
 
-class StartTests(MachineTestCase):
+class StartTests(OneServer):
     """The start, and what can go wrong with it."""
+
+    def test_open_when_ready(self) -> None:
+        """Clients are turned away until all workers can serve them."""
+        alpha = self.machine()
+        alpha.start()
+        self.until(lambda: self.is_open(alpha.port), "the opening of the port")
+        self.assertEqual(len(alpha.logged("worker_ready")), 2)
+        self.login_on_both(alpha)
 
     def test_daemon(self) -> None:
         """As a daemon it has a pid file and a log; a second server on its port is refused."""
