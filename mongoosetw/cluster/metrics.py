@@ -14,6 +14,9 @@ LOST = Counter("cluster_node_lost_count", "Links that were lost without a goodby
 REFUSED = Counter(
     "cluster_link_refused_count", "Connections of nodes or strangers that were refused"
 )
+NOT_SENT = Counter(
+    "cluster_not_sent_count", "What was for other nodes and lost, for their links were full"
+)
 GAUGES: Final = (JOINED, DISCOVERED, QUEUED)
 
 

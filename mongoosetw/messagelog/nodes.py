@@ -18,6 +18,7 @@ from mongoosetw.cluster.mesh import Node, is_first
 from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
@@ -86,6 +87,7 @@ class LogNodes:
         self._looks = 0
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
+        self._repeats = Repeats(server.mesh, server.clock, self._send_now)
         self._written = BeingWritten(self._timers)
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
@@ -114,6 +116,7 @@ class LogNodes:
         """The log is about to close."""
         self._timers.stop()
         self.flush()
+        self._repeats.stop()
 
     # -- messages that another node holds
 
@@ -151,8 +154,10 @@ class LogNodes:
         """
         assert entry.origin is not None
         owner, head = self._log.number(user), _STRANDED.pack(entry.id, entry.holder)
-        if not self._send(entry.origin, bytes((_KEPT,)) + head + str(user).encode()):
+        node = self._peer(entry.origin)
+        if node is None:
             return
+        self._repeats.send(node.name, bytes((_KEPT,)) + head + str(user).encode())
         self.may_wait.learn((owner,))
         self._kept.setdefault(entry.origin, set()).add(owner)
         self._flush_soon()
@@ -223,7 +228,7 @@ class LogNodes:
         payload = bytes((kind,)) + str(session.bare).encode()
         node, owner = cast(RemoteSession, session).node, self._log.number(session.bare)
         self._told.put((node, owner), (node, owner))
-        self._mesh.send(node, CHANNEL, payload)
+        self._repeats.send(node, payload)
 
     def _tell_of(self, owners: list[int]) -> None:
         """Rows are being written for owners for whom there were none."""
@@ -328,7 +333,10 @@ class LogNodes:
 
     def _send(self, number: int, payload: bytes) -> bool:
         node = self._peer(number)
-        return node is not None and self._mesh.send(node.name, CHANNEL, payload)
+        return node is not None and self._send_now(node.name, payload)
+
+    def _send_now(self, node: str, payload: bytes) -> bool:
+        return self._mesh.send(node, CHANNEL, payload)
 
     def _up(self, node: Node) -> None:
         self._lost.discard(node.number)
@@ -338,6 +346,7 @@ class LogNodes:
 
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
+        self._repeats.lost(node.name)
         self._wait_again(self._log.held.lost(node.number))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS

@@ -6,8 +6,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mongoosetw.cluster.metrics import NOT_SENT
 from mongoosetw.cluster.sessions.pressure import LONG, SHORT, Pressure
-from mongoosetw.cluster.sessions.repeats import MOST, Repeats
+from mongoosetw.cluster.sessions.repeats import MOST, MOST_BYTES, Repeats
 
 
 class RepeatsTests(SynchronousTestCase):
@@ -19,7 +20,8 @@ class RepeatsTests(SynchronousTestCase):
         self.mesh: Any = SimpleNamespace(peers={"b": None})
         self.room = 0
         self.sent: list[bytes] = []
-        self.repeats = Repeats(self.mesh, self.clock, self.send)
+        self.short: list[Any] = []
+        self.repeats = Repeats(self.mesh, self.clock, self.send, self.short.append)
 
     def send(self, node: str, payload: bytes) -> bool:
         """The link."""
@@ -36,7 +38,7 @@ class RepeatsTests(SynchronousTestCase):
         self.room = 1
         self.repeats.send("b", b"3")
         self.clock.advance(1)
-        self.assertEqual((self.sent, self.repeats.waits("b")), ([b"1"], True))
+        self.assertEqual(self.sent, [b"1"])
         self.room = 10
         self.clock.advance(1)
         self.assertEqual(self.sent, [b"1", b"2", b"3"])
@@ -46,17 +48,47 @@ class RepeatsTests(SynchronousTestCase):
         self.repeats.send("b", b"1")
         self.room = 10
         self.clock.advance(1)
-        self.assertFalse(self.repeats.waits("b"))
         self.repeats.send("b", b"2")
         self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([b"1", b"2"], []))
 
     def test_bound(self) -> None:
-        """What is more than the bound is lost."""
-        for number in range(MOST + 5):
-            self.repeats.send("b", b"%d" % number)
+        """What is more than the bound is lost, counted, and known of each session, once."""
+        romeo: Any = object()
+        for number in range(MOST):
+            self.repeats.send("b", b"%d" % number, romeo)
+        before = self.counted()
+        juliet: Any = object()
+        with self.assertLogs("mongoosetw.cluster.sessions.repeats") as logs:
+            for _ in range(5):
+                self.repeats.send("b", b"one more", juliet)
+        self.assertEqual((len(logs.output), self.counted() - before), (1, 5))
+        self.assertEqual(self.short, [])
         self.room = 2 * MOST
         self.clock.advance(1)
-        self.assertEqual(len(self.sent), MOST)
+        self.assertEqual((len(self.sent), self.short), (MOST, [juliet]))
+        self.repeats.send("b", b"more")
+        self.assertEqual(self.sent[-1], b"more")
+
+    def test_bytes(self) -> None:
+        """Few payloads that are long are too much, too."""
+        for _ in range(2):
+            self.repeats.send("b", bytes(MOST_BYTES // 2 + 1))
+        self.room = 2
+        self.clock.advance(1)
+        self.assertEqual(len(self.sent), 1)
+
+    def test_no_room_elsewhere(self) -> None:
+        """What was lost before it came here is known of its session, too."""
+        romeo: Any = object()
+        self.repeats.lose("b", romeo)
+        self.assertEqual(self.short, [])
+        self.clock.advance(1)
+        self.assertEqual(self.short, [romeo])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def counted(self) -> float:
+        """How many were lost, as an operator is told."""
+        return NOT_SENT.of_node().value
 
     def test_lost(self) -> None:
         """What waited for a node goes with the link, and nothing waits for one without."""
@@ -64,7 +96,6 @@ class RepeatsTests(SynchronousTestCase):
         del self.mesh.peers["b"]
         self.repeats.lost("b")
         self.repeats.send("b", b"2")
-        self.assertFalse(self.repeats.waits("b"))
         self.room = 10
         self.clock.advance(1)
         self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([], []))
@@ -74,7 +105,6 @@ class RepeatsTests(SynchronousTestCase):
         self.repeats.send("b", b"1")
         self.repeats.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertFalse(self.repeats.waits("b"))
 
 
 class Sender:

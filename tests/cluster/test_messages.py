@@ -46,6 +46,19 @@ class HeldTests(MessagesTestCase):
             again.lose()
             self.run_for(3)
 
+    def test_client_lost_behind_a_full_link(self) -> None:
+        """So it does if the node that holds the message cannot be told at once."""
+        juliet = self.juliet()
+        self.say("hello")
+        self.assertEqual(bodies(juliet), ["hello"])
+        self.cluster.network.queue_size = 0
+        juliet.lose()
+        self.run_for(1)
+        self.cluster.network.queue_size = 1 << 24
+        again = self.juliet("b", "again")
+        self.run_for(3)
+        self.assertEqual(bodies(again), ["hello"])
+
     def test_goes_to_another_device(self) -> None:
         """What a client has not acknowledged goes to a device that is there, on any node."""
         juliet, other = self.juliet(), self.juliet("c", "other")

@@ -93,7 +93,7 @@ class RelayTests(ClusterTestCase):
         self.assertNotIn("starred", mine.flags)
 
     def test_no_way(self) -> None:
-        """While a link is full, a message comes back; a result is dropped."""
+        """While a link is full, a message or a request comes back."""
         self.cut("a", "b")
         self.cluster.network.queue_size = 0
         for xml in (
@@ -104,9 +104,6 @@ class RelayTests(ClusterTestCase):
             error = self.romeo.take()
             self.assertEqual(error.type, "error")
             self.assertIn(b"<error type='wait'><internal-server-error", error.inner)
-        self.romeo.send("<presence to='juliet@localhost/balcony'/>")
-        self.romeo.send("<iq to='juliet@localhost/balcony' type='result' id='q'/>")
-        self.romeo.nothing()
 
     def test_later(self) -> None:
         """While a link is full, presence waits, in order, and so does what is to be done there."""
@@ -129,6 +126,37 @@ class RelayTests(ClusterTestCase):
         self.cluster.network.queue_size = 1 << 24
         self.run_for(2)
         self.assertTrue(self.juliet.transport.closed)
+
+    def test_nobody_asks_again(self) -> None:
+        """So does what nobody would know the lack of: answers, and what modules write."""
+        session = self.remote(self.juliet, "a")
+        self.cluster.network.queue_size = 0
+        self.romeo.send(f"<iq to='{self.juliet.jid}' type='result' id='1'/>")
+        push = Stanza.make("iq", to=self.juliet.jid, type="set", id="2")
+        session.send(push)
+        session.write(push.copy(id="3"), b"")
+        session.send_bytes(b"<message id='4'/>")
+        self.run_for(1)
+        self.juliet.nothing()
+        self.cluster.network.queue_size = 1 << 24
+        session.send(push.copy(id="5"))
+        self.run_for(1)
+        self.assertEqual([stanza.id for stanza in self.juliet.received], list("12345"))
+
+    def test_lost(self) -> None:
+        """A client for which too much has waited has to come back, and sees how things are then;
+        nobody else has."""
+        self.patch(repeats, "MOST", 2)
+        tybalt = self.connect("tybalt@localhost/sword", "b")
+        pushes = [Stanza.make("iq", to=self.juliet.jid, type="set", id=n) for n in "123"]
+        self.cluster.network.queue_size = 0
+        for push in pushes:
+            self.remote(self.juliet, "a").send(push)
+        self.cluster.network.queue_size = 1 << 24
+        self.run_for(1)
+        self.assertEqual([stanza.id for stanza in self.juliet.received], ["1", "2"])
+        self.assertIn(b"<resource-constraint", self.juliet.output())
+        self.assertEqual((self.juliet.transport.closed, tybalt.transport.closed), (True, False))
 
     def test_too_much_for_later(self) -> None:
         """What waits for a full link has a bound, and goes with the link."""

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.cluster.sessions.fences import MEMORY, Fences
+from mongoosetw.cluster.sessions.fences import MEMORY
 from mongoosetw.cluster.sessions.found import takes_messages
 from mongoosetw.cluster.sessions.moving import MovingSession
-from mongoosetw.cluster.sessions.pressure import Pressure
+from mongoosetw.cluster.sessions.outgoing import CHANNEL, Outgoing
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
-from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
 from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, HookFailed
@@ -29,7 +28,6 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
-CHANNEL: Final = "stanza"
 MOST_HOPS: Final = 4
 """Nodes that pass a stanza on, each believing that the next one has the session."""
 _AVAILABILITY: Final = ("", "unavailable")
@@ -44,16 +42,11 @@ class Relay:
         self._server = server
         self._mesh = server.mesh
         self._number = server.mesh.local.number
-        self._hops = 0
         self._asker = ""
-        self._shows: dict[tuple[str, Op, JID], list[str]] = {}
-        self._flushed = True
+        self._out = Outgoing(server, self._handle)
+        self._fences = self._out.fences
         self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
         self._came: Recent[int, JID] = Recent(server.clock, MEMORY)
-        self._pressure = Pressure(server)
-        self._repeats = Repeats(server.mesh, server.clock, self._send_to)
-        own = server.mesh.local.name
-        self._fences = Fences(server.clock, own, self._send_to, self._handle)
         self._takes: dict[Op, Callable[[Words], None]] = {
             Op.BYTES: self._take_bytes,
             Op.CLOSE: self._take_close,
@@ -85,45 +78,45 @@ class Relay:
                     self._server.router.bounce(stanza, error)
                     return
                 stanza = event.stanza
-        payload = self._pack(Op.DELIVER, session, stanza, shared=shared)
-        if stanza.kind == "presence" and self._repeats.waits(session.node):
-            self._repeats.put(session.node, payload)
-        elif not self._put(session, payload, presence=stanza.kind == "presence"):
-            if stanza.kind == "presence":
-                self._repeats.put(session.node, payload)
-            else:
-                self._bounce(stanza)
+        self._hand_over(session, stanza, self._pack(Op.DELIVER, session, stanza, shared=shared))
+
+    def _hand_over(self, session: RemoteSession, stanza: Stanza, payload: bytes) -> None:
+        """Sends a stanza that was routed; what nobody would be told of waits for room."""
+        if stanza.kind == "presence":
+            self._out.insist(session, payload, presence=True)
+        elif stanza.type in ("result", "error"):
+            self._out.insist(session, payload)
+        elif not self._out.put(session, payload):
+            self._bounce(stanza)
 
     def send(self, session: RemoteSession, stanza: Stanza) -> None:
         """Has a stanza written to the client, unless a module of its node holds it back."""
-        self._put(session, self._pack(Op.SEND, session, stanza))
+        self._out.insist(session, self._pack(Op.SEND, session, stanza))
 
     def write(self, session: RemoteSession, stanza: Stanza) -> None:
         """Has a stanza written; nobody holds it back."""
-        self._put(session, self._pack(Op.WRITE, session, stanza))
+        self._out.insist(session, self._pack(Op.WRITE, session, stanza))
 
     def send_bytes(self, session: RemoteSession, data: bytes) -> None:
         """Has serialised XML written that is no stanza."""
         jid = str(session.jid)
-        self._put(session, pack_words(Op.BYTES, session.sid, jid, data.decode()))
+        self._out.insist(session, pack_words(Op.BYTES, session.sid, jid, data.decode()))
 
     def close(self, session: RemoteSession, condition: str | None, text: str | None) -> None:
         """Has the session ended."""
-        words = str(session.jid), condition or "", text or ""
-        self._repeats.send(session.node, pack_words(Op.CLOSE, session.sid, *words))
+        self._out.order(session, Op.CLOSE, condition or "", text or "")
 
     def flag(self, session: RemoteSession, name: str, on: bool) -> None:
         """Has a flag set or cleared."""
-        words = str(session.jid), name, "on" if on else ""
-        self._repeats.send(session.node, pack_words(Op.FLAG, session.sid, *words))
+        self._out.order(session, Op.FLAG, name, "on" if on else "")
 
     def show(self, session: RemoteSession, to: JID) -> None:
         """Has the session's last presence shown to somebody who may see it."""
-        self._add_show(session, Op.SHOW, to)
+        self._out.show(session, Op.SHOW, to)
 
     def hide(self, session: RemoteSession, to: JID) -> None:
         """Has somebody told that the session is not available to them any more."""
-        self._add_show(session, Op.HIDE, to)
+        self._out.show(session, Op.HIDE, to)
 
     def pass_answer(self, node: str, host: "Host", stanza: Stanza) -> bool:
         """Passes the answer to a request of another node's on to it.
@@ -131,7 +124,7 @@ class Relay:
         :returns: False if there is no such node.
         """
         packed = pack_stanza(Op.ANSWER, 0, 0, host.jid, stanza, self._number)
-        return self._send_to(node, packed)
+        return self._out.send_to(node, packed)
 
     def leaves(self, session: RemoteSession) -> None:
         """A session is no longer registered as one of its node."""
@@ -167,11 +160,11 @@ class Relay:
 
     def passing_on(self, act: Callable[[], object]) -> None:
         """What is sent meanwhile is said to be older: it has waited here, wherever it came from."""
-        before, self._hops = self._hops, max(1, self._hops)
+        before, self._out.hops = self._out.hops, max(1, self._out.hops)
         try:
             act()
         finally:
-            self._hops = before
+            self._out.hops = before
 
     def came(self, session: SessionLike) -> None:
         """A session goes on here: the nodes that had it pass on what is for it."""
@@ -182,8 +175,7 @@ class Relay:
         if session.local:
             session.host.hooks.fire(PresenceUncertain(session))
         elif isinstance(session, RemoteSession):
-            words = pack_words(Op.MISSED, session.sid, str(session.jid), hops=self._hops)
-            self._repeats.send(session.node, words)
+            self._out.order(session, Op.MISSED)
 
     def fence(self, jid: JID, node: str) -> Deferred[None] | None:
         """Asks when all has arrived that a session's old node had for it.
@@ -200,58 +192,16 @@ class Relay:
 
     def stop(self) -> None:
         """The server stops: nobody waits any more."""
-        self._fences.stop()
-        self._pressure.stop()
-        self._repeats.stop()
+        self._out.stop()
 
     def _pack(
         self, op: Op, session: RemoteSession, stanza: Stanza, *, shared: bool = False
     ) -> bytes:
-        hops, number = self._hops, self._number
+        hops, number = self._out.hops, self._number
         return pack_stanza(op, hops, session.sid, session.jid, stanza, number, shared=shared)
-
-    def _put(self, session: RemoteSession, payload: bytes, *, presence: bool = False) -> bool:
-        """Sends a payload to a session's node, in its place."""
-        if not session.begun:
-            self._fences.begin(session)
-        gate = session.gate
-        if gate is not None:
-            if gate.closed and not (presence and gate.home):
-                return gate.put(payload)
-            if not gate.closed:
-                session.gate = None
-        return self._send_to(session.node, payload)
-
-    def _send_to(self, node: str, payload: bytes) -> bool:
-        if self._shows:
-            self.flush_shows()
-        if not self._mesh.send(node, CHANNEL, payload):
-            return False
-        self._pressure.grow(node)
-        return True
 
     def _bounce(self, stanza: Stanza) -> None:
         self._server.router.bounce(stanza, StanzaError("internal-server-error", "wait"))
-
-    # -- presence, one order for each node and recipient
-
-    def _add_show(self, session: RemoteSession, op: Op, to: JID) -> None:
-        jids = self._shows.setdefault((session.node, op, to), [])
-        jids.append(str(session.jid))
-        if self._flushed:
-            self._flushed = False
-            self._server.flusher.add(self)
-
-    def flush(self) -> None:
-        """The turn ends."""
-        self._flushed = True
-        self.flush_shows()
-
-    def flush_shows(self) -> None:
-        """Sends the orders to show and to hide presence; before anything else is sent."""
-        shows, self._shows = self._shows, {}
-        for (node, op, to), jids in shows.items():
-            self._repeats.send(node, pack_words(op, 0, str(to), *jids, hops=self._hops))
 
     # -- what comes in
 
@@ -347,8 +297,13 @@ class Relay:
         """The session is at another node, or has moved there."""
         hops, stanza, sid = got.hops, got.stanza, session.sid
         packed = pack_stanza(got.op, hops, sid, got.target, stanza, self._number, shared=got.shared)
-        if (hops > MOST_HOPS or not self._put(session, packed)) and got.op is Op.DELIVER:
-            self._bounce(stanza)
+        if hops > MOST_HOPS:
+            if got.op is Op.DELIVER:
+                self._bounce(stanza)
+        elif got.op is Op.DELIVER:
+            self._hand_over(session, stanza, packed)
+        else:
+            self._out.insist(session, packed)
 
     def _gone(self, host: "Host", got: Envelope) -> None:
         """The session is nowhere: the stanza is delivered as the rules say of such an address."""
@@ -366,11 +321,11 @@ class Relay:
         if got.hops > MOST_HOPS:
             self._bounce(stanza)
             return
-        self._hops = got.hops
+        self._out.hops = got.hops
         try:
             host.deliver(stanza)
         finally:
-            self._hops = 0
+            self._out.hops = 0
 
     def _keep(self, stanza: Stanza, target: JID) -> bool:
         """A message that another node holds waits there again; False if it is none."""
@@ -407,31 +362,31 @@ class Relay:
 
     def _take_shows(self, got: Words) -> None:
         to, *jids = map(JID.parse, got.words)
-        self.flush_shows()
-        self._hops = got.hops
+        self._out.flush_shows()
+        self._out.hops = got.hops
         try:
             for jid in jids:
                 self._show_or_hide(got.op, jid, to)
-            self.flush_shows()
+            self._out.flush_shows()
         finally:
-            self._hops = 0
+            self._out.hops = 0
 
     def _show_or_hide(self, op: Op, jid: JID, to: JID) -> None:
         session = self._find(jid)
-        if session is None or (not session.local and self._hops > MOST_HOPS):
+        if session is None or (not session.local and self._out.hops > MOST_HOPS):
             if op is Op.HIDE and (host := self._server.hosts.get(jid.domain)) is not None:
                 host.route(gone(jid, to))  # whether it has said so itself is not known
             return
-        hops = self._hops
+        hops = self._out.hops
         if session.local:
-            self._hops = 0  # it speaks for itself: nobody has passed this on
+            self._out.hops = 0  # it speaks for itself: nobody has passed this on
         if op is Op.HIDE:
             hide_presence(session, to)
         else:
             if session.local and hops <= 1 and not to.is_bare:
                 self._show_to_asker(session, to)
             show_presence(session, to)
-        self._hops = hops
+        self._out.hops = hops
 
     def _show_to_asker(self, session: SessionLike, to: JID) -> None:
         """Who is to be shown something may be known by the node that asks alone.
@@ -448,8 +403,9 @@ class Relay:
         host = self._server.hosts.get(to.domain)
         if host is not None and session.presence is not None and may_see(session, (to,)):
             there = RemoteSession(host, self, node, 0, to, None, frozenset(), secure=False)
+            there.begun = True  # it is not the one that stanzas for the address have to follow
             addressed = Fanout(session.presence).to(to)
-            self._send_to(node, self._pack(Op.DELIVER, there, addressed))
+            self._out.insist(there, self._pack(Op.DELIVER, there, addressed), presence=True)
 
     def _take_fence(self, got: Words) -> None:
         address, origin, *passed = got.words
@@ -459,7 +415,7 @@ class Relay:
             session.then(lambda _: self._take_fence(got))
             return
         if isinstance(session, RemoteSession) and got.hops <= FENCE_HOPS:
-            if self._put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
+            if self._out.put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
                 return
         if session is None and own not in passed:
             words = *got.words, own
@@ -468,25 +424,23 @@ class Relay:
         if origin == own:
             self._take_fenced(got)
         else:
-            self._send_to(origin, pack_words(Op.FENCED, got.number, address))
+            self._out.send_to(origin, pack_words(Op.FENCED, got.number, address))
 
     def _take_missed(self, got: Words) -> None:
         session = self._own(got)
         if session is not None and got.hops <= MOST_HOPS:
-            self._hops = got.hops
+            self._out.hops = got.hops
             self.missed(session)
-            self._hops = 0
+            self._out.hops = 0
 
     def _take_fenced(self, got: Words) -> None:
         self._fences.open(got.number)
 
     def _down(self, node: Node) -> None:
-        for jid in dict.fromkeys((*self._fences.lost(node.name), *self._came.values())):
+        for jid in dict.fromkeys((*self._out.lost(node.name), *self._came.values())):
             session = self._find(jid)
             if session is not None:
                 self.missed(session)
-        self._pressure.release(node.name)
-        self._repeats.lost(node.name)
 
 
 def _is_too_early(session: SessionLike, got: Envelope) -> bool:
