@@ -210,6 +210,9 @@ class Presence(Module[NoOptions]):
     @on(SessionMoved)
     def moved(self, event: SessionMoved) -> None:
         """Says nothing, for the client is there still."""
+        place = self.host.sessions.get(event.session.jid)
+        if place is not None and place.local:
+            return  # it has come back: what is known by its address is known of it
         self._directed.pop(event.session.jid, None)
         self._views.forget(event.session)
         self.strangers.forget(event.session)

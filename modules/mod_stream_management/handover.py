@@ -8,7 +8,6 @@ what comes for the session waits (:mod:`mongoosetw.cluster.sessions.moving`).
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,7 +176,9 @@ class HandOver:
         """
         left = self._module.wait_no_longer(ledger)
         state: dict[str, Any] = {}
-        ended = partial(self._ended, ledger, state)
+        def ended(moved: bool) -> None:
+            self._ended(ledger, state, moving, moved)
+
         moving = self._cluster.moves.begin(ledger.session, node, ended)
         self.moving[ledger.resume_id] = moving
         self._host.hooks.fire(SessionPacks(ledger.session, state))
@@ -217,8 +218,10 @@ class HandOver:
             state=state,
         )
 
-    def _ended(self, ledger: SessionLedger, state: dict[str, Any], moved: bool) -> None:
-        moving = self.moving.pop(ledger.resume_id)
+    def _ended(
+        self, ledger: SessionLedger, state: dict[str, Any], moving: MovingSession, moved: bool
+    ) -> None:
+        self._over(ledger.resume_id, moving)
         session = ledger.session
         if not moved:
             self._stays(ledger, state)
@@ -241,7 +244,12 @@ class HandOver:
     def hold(self, session: Session, resume_id: str, arrived: "Deferred[None]") -> None:
         """Has what this node has for a session that has come wait for what its old one had."""
         holding = self.moving[resume_id] = self._cluster.moves.hold(session, arrived)
-        holding.when_ended().addCallback(lambda _: self.moving.pop(resume_id))
+        holding.when_ended().addCallback(lambda _: self._over(resume_id, holding))
+
+    def _over(self, resume_id: str, moving: MovingSession) -> None:
+        """A move is over; the session may have come back before its node has heard of that."""
+        if self.moving.get(resume_id) is moving:
+            del self.moving[resume_id]
 
     async def take(self, ledger: SessionLedger) -> None:
         """Has the messages that a client has not acknowledged on their way to its session here."""

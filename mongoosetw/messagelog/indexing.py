@@ -5,6 +5,7 @@ page of its own, and every such page is written for every commit. So they are wr
 thousands of messages at once, in their order, by one statement.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import Connection, TextClause, bindparam, delete, func, insert, select, text
@@ -13,7 +14,10 @@ from mongoosetw.messagelog.tables import (
     IN_RECIPIENTS,
     IN_SENDERS,
     INDEXED,
+    REACH,
     SETTLED,
+    STRIDE,
+    TAKEN_OVER,
     messages,
     positions,
 )
@@ -73,10 +77,15 @@ _PASSED = delete(positions).where(
     positions.c.id < bindparam("k_id"),
 )
 _ARRIVE = insert(positions)
-_NUMBERS = select(positions.c.node).distinct()
+_REACHES = (
+    select(positions.c.node, func.max(positions.c.id))
+    .where(positions.c.kind == REACH)
+    .group_by(positions.c.node)
+)
 _LAST_OF_NODE = select(func.max(messages.c.id)).where(
     messages.c.id > bindparam("after"), messages.c.id.op("&")(255) == bindparam("node")
 )
+_LAST_WITHIN = _LAST_OF_NODE.where(messages.c.id <= bindparam("through"))
 
 
 def position(connection: Connection, node: int, kind: int) -> int:
@@ -84,17 +93,17 @@ def position(connection: Connection, node: int, kind: int) -> int:
     return connection.execute(_POSITION, {"node": node, "kind": kind}).scalar() or 0
 
 
-def numbers(connection: Connection) -> list[int]:
-    """The nodes that have ever noted how far they were."""
-    return list(connection.execute(_NUMBERS).scalars())
-
-
 def arrive(connection: Connection, node: int, kind: int, identifier: int) -> None:
     """Notes how far a node has come, unless it has come further."""
     if identifier > position(connection, node, kind):
         row = {"node": node, "kind": kind, "id": identifier}
         connection.execute(_ARRIVE, row)
-        connection.execute(_PASSED, {f"k_{name}": value for name, value in row.items()})
+        _pass(connection, node, kind, identifier)
+
+
+def _pass(connection: Connection, node: int, kind: int, identifier: int) -> None:
+    """Removes lesser positions of a node."""
+    connection.execute(_PASSED, {"k_node": node, "k_kind": kind, "k_id": identifier})
 
 
 def index(connection: Connection, nodes: list[int]) -> None:
@@ -112,12 +121,51 @@ def recover(connection: Connection, node: int, through: int) -> None:
 
     Whether it has left the node is not known, so it is nobody's: a session that has got it is on
     a node that knows so.
+
+    :param through: as far as is accounted for then; 0: as far as there is anything now. The node
+        may live, and go on.
     """
+    if through:
+        _pass(connection, node, REACH, position(connection, node, REACH) + 1)
+    else:
+        through = last_logged(connection, node)
     after = position(connection, node, SETTLED)
     connection.execute(_PART, {"node": node, "after": after - _DOUBT})
     _execute(connection, _RECOVER, node=node, after=after)
-    arrive(connection, node, SETTLED, through or 1)  # so that it is known that there is this node
+    arrive(connection, node, SETTLED, through)
+    arrive(connection, node, TAKEN_OVER, through)
     index(connection, [node])
+
+
+def last_of_earlier(connection: Connection, node: int) -> int:
+    """The last id that is known of an earlier process which had a node's number."""
+    reach = position(connection, node, REACH)
+    return max(reach - STRIDE, *(position(connection, node, k) for k in (SETTLED, TAKEN_OVER)))
+
+
+def last_logged(connection: Connection, node: int) -> int:
+    """The last id that a node has logged, or one before it behind which there is nothing left.
+
+    What is looked through are a few seconds of the log, wherever they are.
+    """
+    reach = position(connection, node, REACH)
+    # What is noted ahead of a message may be committed before it
+    after = max(reach - STRIDE - 1, position(connection, node, TAKEN_OVER))
+    found = connection.execute(_LAST_WITHIN, {"node": node, "after": after, "through": reach})
+    return found.scalar() or after
+
+
+def left_behind(connection: Connection, linked: Collection[int]) -> dict[int, int]:
+    """Nodes that have logged more than was taken over from them, and how far they may have come.
+
+    :param linked: those that see to that themselves.
+    """
+    return {
+        node: reach
+        for node, reach in connection.execute(_REACHES).all()
+        if node not in linked
+        and last_logged(connection, node) > position(connection, node, TAKEN_OVER)
+    }
 
 
 def sweep(connection: Connection, node: int, after: int, through: int) -> None:

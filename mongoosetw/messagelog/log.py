@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from mongoosetw.messagelog import indexing, reading
 from mongoosetw.messagelog.entry import WRITTEN, Entry
 from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.nodes import LogNodes, Settled
+from mongoosetw.messagelog.reach import Reach
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
     IN_OTHERS,
@@ -91,6 +92,7 @@ class MessageLog:
         self._nodes = LogNodes(self, server)
         self._may_wait = self._nodes.may_wait
         self.held = Held(self._writer, self._ids, self._may_wait)
+        self._reach = Reach(self._writer)
         self._batch = WRITTEN
         self._entered: _Entered = []  # of that batch, those with a receipt
         self._foreign: set[int] = set()  # on their way to sessions here, and held elsewhere
@@ -105,24 +107,30 @@ class MessageLog:
     async def open(self) -> None:
         """Reads what an earlier process has left, and makes pending what it had on its way."""
         self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
+        node = self._ids.node
+        own = await self._db.run("message_log_own", lambda c: indexing.last_of_earlier(c, node))
+        last = max(last, own)
         self._ids.stay_above(last)
-        await self.recover(self._ids.node, last)
+        await self.recover(node, last)
         self._may_wait.learn(await self.owners_waiting())
         self.held.settled = self._swept = last
         self._job.start(_TICK, now=False).addErrback(_log_failure)
-        self._nodes.start(await self.owners_waiting(self._ids.node))
+        self._nodes.start(await self.owners_waiting(node))
 
     async def recover(self, node: int, through: int = 0) -> None:
         """What a node that has ended had on its way to sessions waits for the recipients again.
 
         :param node: the number of a node that does not run any more, or not yet again.
-        :param through: up to here all that it will ever have logged is accounted for then.
+        :param through: up to here all that it will ever have logged is accounted for then; 0: all
+            that it has logged by now.
         """
         await self._db.run("message_log_recover", lambda c: indexing.recover(c, node, through))
 
-    async def numbers(self) -> list[int]:
-        """The numbers of all nodes that have ever noted how far they were."""
-        return await self._db.read("message_log_numbers", indexing.numbers)
+    async def left_behind(self, linked: Collection[int]) -> dict[int, int]:
+        """Nodes that have logged more than was taken over from them, and how far they may be."""
+        return await self._db.read(
+            "message_log_left_behind", lambda c: indexing.left_behind(c, linked)
+        )
 
     async def owners_waiting(self, node: int | None = None) -> set[int]:
         """For whom something waits; only what a node has logged, if its number is given."""
@@ -206,6 +214,8 @@ class MessageLog:
         size = 0
         if entry is None:
             entry = Entry(self._ids.next())
+            if entry.id > self._reach.end:
+                self._reach.extend(entry.id)
             row = entry.row = self._row(entry, stanza)
             entry.unit = [(messages, row)]
             size = len(row[-1])

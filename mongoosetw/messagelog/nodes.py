@@ -65,8 +65,8 @@ _DOUBT: Final = 5.0
 """Seconds after a loss, after which nobody waits for that any more."""
 _LOOKS: Final = 3
 """Ticks after a loss: what has just been sent then has been on its way for long by the last."""
-_ORPHANS: Final = 30.0
-"""Seconds after the start, until which all nodes are linked that will be."""
+_ROUND: Final = 15.0
+"""Seconds: who has logged nothing for so long has nothing on its way any more, or is dead."""
 
 
 class LogNodes:
@@ -85,6 +85,7 @@ class LogNodes:
         self._recent: dict[int, float] = {}
         self._lost: set[int] = set()
         self._looks = 0
+        self._reaches: dict[int, int] = {}
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
         self._repeats = Repeats(server.mesh, server.clock, self._send_now)
@@ -105,7 +106,7 @@ class LogNodes:
             on other nodes.
         """
         self._note(owners)
-        self._timers.later(_ORPHANS, self._adopt_orphans)
+        self._timers.later(_ROUND, self._look_round)
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
             self._server.cluster.calls.serve(_COMMITTED, self._asked_to_commit)
@@ -384,15 +385,24 @@ class LogNodes:
         if is_first(self._mesh):
             self._take_over()
 
-    def _adopt_orphans(self) -> None:
-        """Nodes that have ended with all others, and are not started again, have left messages."""
+    def _look_round(self) -> None:
+        """Nodes that have ended with all others, and are not started again, have left messages.
+
+        So have those that were cut off, and have gone on before they ended.
+        """
+        self._timers.later(_ROUND, self._look_round)
         if is_first(self._mesh):
             self._run(self._adopt())
 
     async def _adopt(self) -> None:
-        known = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
-        for number in await self._log.numbers():
-            if number not in known:
+        linked = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
+        try:
+            reaches = await self._log.left_behind(linked)
+        except DatabaseUnavailable:
+            return
+        before, self._reaches = self._reaches, reaches
+        for number, reach in reaches.items():
+            if reach == before.get(number):  # else it lives, and sees to its messages itself
                 await self._recover(number)
 
     async def _recover(self, number: int) -> None:

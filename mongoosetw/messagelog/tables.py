@@ -22,8 +22,14 @@ IN_OTHERS: Final = 4
 
 SETTLED: Final = 1
 """Kind of position: all messages that the node logged up to it are delivered or pending."""
-INDEXED: Final = 2
+INDEXED: Final = 2  # 3 is mod_mam's
 """Kind of position: ``message_archive`` has all messages that the node logged up to it."""
+REACH: Final = 4
+"""Kind of position: the node has logged nothing above it, and something ``STRIDE`` below it."""
+TAKEN_OVER: Final = 5
+"""Kind of position: what the node logged up to it was taken over when the node was lost."""
+STRIDE: Final = 4_000_000 << 8
+"""Four seconds, as a part of ids."""
 
 messages = Table(
     "message_log",

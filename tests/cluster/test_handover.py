@@ -1,6 +1,12 @@
 """Sessions that are resumed on another node than theirs (XEP-0198 §5)."""
 
+from dataclasses import replace
+
+from modules.mod_stream_management.handover import HandOver
+from modules.mod_stream_management.module import StreamManagement
+from modules.mod_stream_management.package import Package, answer, pack_question
 from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.jid import JID
 from tests.cluster.moves import JULIET, REQUEST, RESUME, MovesTestCase
 
 
@@ -80,6 +86,38 @@ class ElsewhereTests(MovesTestCase):
         for client in (friend, self.romeo):
             client.receives(f"<presence type='unavailable' from='{JULIET}'/>")
             client.nothing()
+
+    def give(self) -> tuple[HandOver, Package]:
+        """Node b gives Juliet's session away, and does not hear of it for a while."""
+        self.juliet.lose()
+        module = self.host("b").modules["mod_stream_management"]
+        assert isinstance(module, StreamManagement) and module.handover is not None
+        question = pack_question(self.juliet.jid.bare, self.juliet.resume_id, "1")
+        given = module.handover._claimed(self.servers["c"].mesh.local, question)
+        return module.handover, answer(self.await_(given))
+
+    def check_back(self, handover: HandOver, package: Package) -> None:
+        """It comes back before that, and stays."""
+        self.await_(handover._adopted(self.servers["c"].mesh.local, package.pack()))
+        self.run_for(6)
+        again = self.resume(self.juliet, "b")
+        self.say("1")
+        self.assertEqual(self.heard(again), ["1"])
+
+    def test_back_before_that_is_known(self) -> None:
+        """A session may be back before the node that it comes to knows that it was elsewhere."""
+        self.check_back(*self.give())
+        self.romeo.nothing()
+
+    def test_back_behind_others(self) -> None:
+        """Likewise where others have had its address meanwhile."""
+        handover, package = self.give()
+        self.connect(JULIET, "b")
+        self.connect(JULIET, "c")
+        self.say("0", by=self.connect("nurse@localhost/x", "b"))
+        there = self.host("b").sessions.get(JID.parse(JULIET))
+        assert there is not None and not there.local
+        self.check_back(handover, replace(package, sid=there.sid))
 
     def test_away_from_a_netsplit(self) -> None:
         """A client that leaves a node which was cut off sees those whom that did not know of."""

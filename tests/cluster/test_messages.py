@@ -250,6 +250,34 @@ class SplitTests(MessagesTestCase):
         self.run_for(20)
         self.assertEqual(bodies(self.juliet()), ["hello"])
 
+    def test_ends_while_split(self) -> None:
+        """What a node has logged after it was taken over from, and before it ended, is not lost."""
+        there = self.juliet("c", "there")
+        for other in ("b", "c"):
+            self.cut("a", other)
+        self.run_for(20)
+        self.juliet("a", "here")
+        self.say("one", "juliet@localhost/here")
+        self.say("two", "juliet@localhost/gone")
+        self.kill("a", power=True)
+        self.run_for(45)
+        self.assertEqual(sorted(map(str, bodies(there))), ["one", "two"])
+
+    def test_goes_on_while_split(self) -> None:
+        """A node that goes on by itself is not taken over from again and again."""
+        other = self.juliet("c", "there")
+        for node in ("b", "c"):
+            self.cut("a", node)
+        self.run_for(20)
+        juliet = self.juliet("a", "here")
+        for number in range(60):
+            self.say(str(number), "juliet@localhost/here")
+            self.run_for(0.9)
+            juliet.ack()
+        self.assertEqual(bodies(juliet), [*map(str, range(60))])
+        self.run_for(20)
+        self.assertEqual((bodies(other), self.rows(pending, "b")), ([], 0))
+
     def test_acknowledged_while_split(self) -> None:
         """What was acknowledged while nobody could be told is not delivered again."""
         juliet = self.juliet()

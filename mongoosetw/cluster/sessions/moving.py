@@ -257,7 +257,8 @@ class MovingSession(Elsewhere):
         for use in self._queue:
             use(place)
         self._queue.clear()
-        if self._closing is not None and place is not None:
+        newer = place is not None and place.local and place is not self.session
+        if self._closing is not None and place is not None and not newer:
             place.close(*self._closing)
         for waiting in self._when_ended:
             waiting.callback(None)
