@@ -114,6 +114,10 @@ SCENARIOS: dict[str, Scenario] = {
             2 * PAIRS, _chat("-W", "4", "--tls"), target=2.0,
         ),
         Scenario(
+            "chat-sm", "chat, stream management on", "core", DELIVERIES,
+            2 * PAIRS, _chat("-W", "4", "--sm", "--sm-req", "5"),
+        ),
+        Scenario(
             "chat-1000", "p99 of the delivery at 1 000 messages/s", "core", LATENCY,
             2 * PAIRS, _chat(*_poisson(1000)),
         ),

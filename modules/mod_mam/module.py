@@ -91,7 +91,7 @@ class MAM(Module[MAMOptions]):
             return None
         user = event.session.bare
         remote = stanza.to.bare if stanza.to is not None else user
-        if remote is user or remote == user:
+        if remote.text == user.text:
             return None  # to oneself: archived once, on its way in
         prefs = self._prefs.get(user.text, _UNKNOWN)
         if prefs is None:
@@ -103,9 +103,12 @@ class MAM(Module[MAMOptions]):
     def received(self, event: FilterLocalPacket) -> Outcome | Awaitable[Outcome]:
         """Archives a message for its recipient, whose copy gets the id."""
         stanza = event.stanza
-        if stanza.kind != "message" or not self._archivable(stanza.type, stanza.children):
+        if stanza.kind != "message":
             return None
-        assert stanza.to is not None and stanza.from_ is not None
+        if stanza.log is None or not stanza.log.shown:  # else its sender's archive shows it
+            if not self._archivable(stanza.type, stanza.children):
+                return None
+        assert stanza.to is not None
         user = stanza.to.bare
         if user.local is None:
             return None

@@ -46,7 +46,8 @@ T = TypeVar("T")
 _Entered: TypeAlias = "list[tuple[list[tuple[Table, Row]], Stanza]]"
 _OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
-_INTERVAL = 0.005  # seconds between commits
+_INTERVAL = 0.002  # seconds between commits
+_LONGEST = 0.02  # seconds, under load
 _BUSY = 4_000  # so many that wait for the disk slow their senders down
 _RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
@@ -80,7 +81,13 @@ class MessageLog:
         self._owners: dict[str, int] = {}
         tables = (messages, archive, pending, positions)
         self._writer = LogWriter(
-            server.db, server.clock, "message_log", tables, limit=_LIMIT, interval=_INTERVAL
+            server.db,
+            server.clock,
+            "message_log",
+            tables,
+            limit=_LIMIT,
+            interval=_INTERVAL,
+            longest=_LONGEST,
         )
         self._waiting = Lookup(server.db, "message_log_waiting", reading.waiting)
         # By itself: that an owner is known already must not disturb the messages' commits

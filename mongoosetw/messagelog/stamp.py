@@ -14,11 +14,15 @@ STANZA_ID: Final[Name] = (ns.STANZA_ID, "stanza-id")
 def marked(stanza: Stanza, user: JID) -> Stanza:
     """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
     entry: Entry = stanza.log
-    if stanza.children is entry.marked and user is entry.marked_for:
+    children = stanza.children
+    if children is entry.marked and user is entry.marked_for:
         return stanza
-    if STANZA_ID in stanza.children and _id_of(stanza, user) in stanza.inner:
-        return stanza
-    stanza = with_id(stanza, user)
+    identifier = _id_of(stanza, user)
+    if STANZA_ID in children:
+        if identifier in stanza.inner:
+            return stanza
+        stanza = without_ids(stanza, user.text)
+    stanza = stanza.with_child(STANZA_ID, identifier)
     entry.marked, entry.marked_for = stanza.children, user
     return stanza
 

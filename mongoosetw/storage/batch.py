@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_DELAY = 0.1
 _LAST_DELAY = 5.0
+_REST = 0.000_15  # seconds for each unit of the last commit
 
 Unit: TypeAlias = Sequence[tuple[Table, Row]]
 """Rows that are committed together or not at all, each with its table."""
@@ -148,6 +149,7 @@ class LogWriter:
         byte_limit: int = 64 * 1024 * 1024,
         size: int = 2_000,
         interval: float = 0.0,
+        longest: float = 0.0,
     ) -> None:
         """
         :param name: of the calls in logs and metrics.
@@ -157,6 +159,8 @@ class LogWriter:
         :param size: most units of one commit.
         :param interval: seconds between the beginnings of two commits, at least. A commit
             costs as much as some hundred rows.
+        :param longest: how long that becomes while commits hold many units: where there is
+            most to do, they are worth most, and what waits a little longer waits for more anyway.
         :raises TypeError: a column's type is none of the above.
         """
         self._db = db
@@ -174,6 +178,7 @@ class LogWriter:
         self._call: IDelayedCall | None = None
         self._delay = 0.0
         self._interval = interval if db.threaded else 0.0
+        self._longest = max(interval, longest) if db.threaded else 0.0
         self._next = 0.0
         self.waiting = 0
         self.weight = 0
@@ -267,8 +272,10 @@ class LogWriter:
             if self._batches[0] is self.gathering:
                 self.gathering = None
             self._busy = True
-            self._next = self._clock.seconds() + self._interval
-            self._write(self._batches[0], fresh=not self._delay)
+            batch = self._batches[0]
+            rest = min(self._interval + len(batch.entries) * _REST, self._longest)
+            self._next = self._clock.seconds() + rest
+            self._write(batch, fresh=not self._delay)
 
     def _write(self, batch: Batch, *, fresh: bool) -> None:
         write = partial(self._write_entries, batch.entries, fresh)

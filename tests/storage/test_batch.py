@@ -421,6 +421,20 @@ class SQLiteLogWriterTests(LogWriterTests):
         self.wait_for(log.barrier())
         self.assertEqual(self.told, [(1, None), (2, None), (3, None)])
 
+    def test_interval_grows_with_the_load(self) -> None:
+        """After a commit of many units the next is longer in coming, up to a bound."""
+        log = self.writer(interval=0.1, longest=0.2)
+        for number in range(2_000):
+            self.add(number, log=log)
+        self.wait_for(log.barrier())
+        late = self.add(2_000, log=log)
+        self.clock.advance(0.19)
+        self.ids()  # the threads have had their time
+        self.assertFalse(late.settled)
+        self.clock.advance(0.02)
+        self.wait_for(log.barrier())
+        self.assertEqual(len(self.told), 2_001)
+
     def test_interval_ends_with_the_writer(self) -> None:
         """Who closes the writer does not wait for the next commit's time."""
         log, held = self.writer(interval=1000.0), self.held(self.db.run)
