@@ -1,16 +1,19 @@
 """Who is concerned by whose presence, and what else is the same for all of it."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from typing import Final
 
 from twisted.internet.defer import Deferred
 
 from mongoosetw.delivery import gone, is_shown
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.c2s import SessionLike
-from mongoosetw.hooks.roster import SubscriptionLists
+from mongoosetw.hooks.roster import MaySee, SubscriptionLists
 from mongoosetw.host import Host
 from mongoosetw.xmpp.jid import JID
 
+_FEW: Final = 500
+"""Sessions that are looked at in one turn, as by :class:`modules.mod_presence.rounds.Rounds`."""
 UseLists = Callable[[SubscriptionLists], Awaitable[None] | None]
 
 
@@ -55,6 +58,16 @@ def by_user(sessions: Iterable[SessionLike]) -> dict[JID, list[SessionLike]]:
         if session.available:
             found.setdefault(session.bare, []).append(session)
     return found
+
+
+def seeing(sessions: Sequence[SessionLike], users: Set[JID]) -> Sequence[SessionLike]:
+    """Those of a host's sessions that may be shown users' presence; all, if there are many."""
+    if not 0 < len(sessions) <= _FEW:
+        return sessions
+    asked = MaySee([session.bare for session in sessions], users)
+    sessions[0].host.hooks.fire(asked)
+    same = {user.text for user in users}
+    return [s for s in sessions if s.bare.text in same or (asked.found and s.bare in asked.found)]
 
 
 def concerning(

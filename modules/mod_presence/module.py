@@ -10,6 +10,7 @@ from modules.mod_presence.contacts import (
     by_user,
     concerning,
     say_gone,
+    seeing,
     settled,
     stop_after,
     with_contacts,
@@ -264,9 +265,10 @@ class Presence(Module[NoOptions]):
     def found(self, event: SessionsFound) -> None:
         """Those who have missed each other, be it by a netsplit, see each other now."""
         found = by_user(event.found)
-        self._rounds.make(
-            event.missed, lambda session: self._tell(session, partial(self._meet, session, found))
-        )
+        if missed := seeing(event.missed, found.keys()):
+            self._rounds.make(
+                missed, lambda session: self._tell(session, partial(self._meet, session, found))
+            )
 
     def _meet(
         self, session: SessionLike, found: Mapping[JID, list[SessionLike]], lists: SubscriptionLists

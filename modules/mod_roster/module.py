@@ -17,6 +17,7 @@ from mongoosetw.hooks.c2s import OpenSession, SessionLike, StreamFeatures, UserS
 from mongoosetw.hooks.presence import UserAvailable
 from mongoosetw.hooks.roster import (
     IsSubscribed,
+    MaySee,
     RosterChanged,
     RosterChangedElsewhere,
     RosterGet,
@@ -110,6 +111,15 @@ class Roster(Module[RosterOptions]):
         return self.rosters.use(
             event.user, lambda known: event.add(known.lists.to_them, known.lists.from_them)
         )
+
+    @on(MaySee)
+    def may_see(self, event: MaySee) -> None:
+        """Finds the users who see some others' presence, or whose roster is not loaded."""
+        known = self.rosters.known
+        for user in event.users:
+            contacts = known(user)
+            if contacts is None or not contacts.lists.to_them.isdisjoint(event.others):
+                event.found.add(user)
 
     @on(IsSubscribed)
     def subscribed(self, event: IsSubscribed) -> Awaitable[None] | None:

@@ -13,15 +13,21 @@ from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReact
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.spread import jelly, pb
+from twisted.spread import banana, jelly, pb
 from zope.interface import implementer
 
 from mongoosetw.cluster.hello import Agreed, Handshake, Refused
 from mongoosetw.cluster.tls import is_tls, session_binding
+from mongoosetw.net.direct import write_now
 
 HELLO_TIMEOUT: Final = 10.0
 """Seconds that a hello may take."""
 _NAME: Final = "link"
+_BATCH: Final = b"\x02" + banana.LIST + b"\x05" + banana.STRING + b"batch"
+"""What Banana makes of a list of two whose first item is the name of the message."""
+_BATCH_HEAD: Final = len(_BATCH) + 4
+"""Behind it the length of the batch follows: three digits of seven bits, the least first, and
+their kind."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +94,8 @@ class _Broker(pb.Broker):
 
     A call costs some ten times what these cost: its arguments are turned into s-expressions and
     back, with the names of their types, a number for the answer and the object that is called.
+    A batch is not even taken apart item by item, as long as it arrives whole: its head is always
+    the same.
     """
 
     def __init__(self, callee: Callee, *, calling: bool) -> None:
@@ -96,7 +104,19 @@ class _Broker(pb.Broker):
         self.setNameForLocal(_NAME, _Reachable(callee))
 
     def send_batch(self, batch: bytes) -> None:
-        self.sendEncoded((b"batch", batch))
+        size = len(batch)
+        digits = bytes((size & 127, size >> 7 & 127, size >> 14))
+        write_now(self.transport, b"".join((_BATCH, digits, banana.STRING, batch)))
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Bytes have arrived."""
+        position = 0
+        if self.currentDialect and not self.buffer and not self.listStack:
+            while (end := _end_of_batch(chunk, position)) is not None:
+                begin, position = position + _BATCH_HEAD, end
+                self._callee.take(chunk[begin:end])
+        if position < len(chunk):
+            super().dataReceived(chunk[position:])
 
     def send_taken(self, batches: int) -> None:
         self.sendEncoded((b"taken", batches))
@@ -110,6 +130,17 @@ class _Broker(pb.Broker):
         if not isinstance(batches, int):
             raise pb.ProtocolError("a number of batches is an integer")
         self._callee.taken(batches)
+
+
+def _end_of_batch(chunk: bytes, position: int) -> int | None:
+    """Where a batch ends that begins there; None if there is none, or not all of it."""
+    begin = position + _BATCH_HEAD
+    if not chunk.startswith(_BATCH, position) or len(chunk) < begin:
+        return None
+    first, second, third, kind = chunk[begin - 4 : begin]
+    end = begin + (first | second << 7 | third << 14)
+    whole = kind == banana.STRING[0] and max(first, second, third) < 128 and end <= len(chunk)
+    return end if whole else None
 
 
 class _Ready:

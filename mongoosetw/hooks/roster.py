@@ -1,5 +1,6 @@
 """Hooks of rosters and subscriptions (RFC 6121 §2, §3)."""
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -39,7 +40,10 @@ class RosterGet(Hook):
 
 @dataclass(slots=True)
 class SubscriptionLists(Hook):
-    """Asks whose presence ``user`` sees (``to_them``) and who sees theirs (``from_them``)."""
+    """Asks whose presence ``user`` sees (``to_them``) and who sees theirs (``from_them``).
+
+    Whoever answers this answers :class:`MaySee`, too.
+    """
 
     mongooseim: ClassVar[str] = "roster_get_subscription_lists"
     may_wait: ClassVar[bool] = True
@@ -51,6 +55,19 @@ class SubscriptionLists(Hook):
         """Adds contacts of each direction; the sets of the only handler are not even copied."""
         self.to_them = self.to_them | to_them if self.to_them else to_them
         self.from_them = self.from_them | from_them if self.from_them else from_them
+
+
+@dataclass(slots=True)
+class MaySee(Hook):
+    """Asks which ``users`` may see the presence of any of ``others``; handlers fill ``found``.
+
+    For many users of whom few may: the lists of the others need not be asked for. A user whose
+    lists are not in memory counts as one who may.
+    """
+
+    users: Sequence[JID]
+    others: Set[JID]
+    found: set[JID] = field(default_factory=set)
 
 
 @dataclass(slots=True)

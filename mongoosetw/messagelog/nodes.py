@@ -97,6 +97,7 @@ class LogNodes:
             server.flusher,
             self._tell_of,
             lambda node: Deferred.fromCoroutine(self._owners_of_all(node)),
+            self._timers,
         )
 
     def start(self, owners: Iterable[int]) -> None:
@@ -218,6 +219,8 @@ class LogNodes:
         It has to know that before it gets newer ones from here, so it is told at once, and asks
         itself when those are on disk.
         """
+        if not self._recent:
+            return
         if self._recent.pop(self._log.number(session.bare), None) is not None:
             self._send_user(session, _HOLD)
 
@@ -252,6 +255,7 @@ class LogNodes:
         return self._server.cluster.calls.call(node.name, _COMMITTED, b"", _PATIENCE)
 
     async def _asked_to_commit(self, node: Node, payload: bytes) -> bytes:
+        self.may_wait.answers(node)
         await self._log.barrier()
         return b""
 

@@ -1,6 +1,7 @@
 """For whom messages may wait, known without a look at the database."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -9,6 +10,12 @@ from mongoosetw.cluster.mesh import Mesh, Node
 from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.storage.work import DatabaseUnavailable
+from mongoosetw.timers import Timers
+
+AGAIN: Final = 0.25
+"""Seconds until a node is asked again that could not say what it has written; each time twice as
+long."""
+_LONGEST: Final = 8.0
 
 
 class MayWait:
@@ -19,6 +26,7 @@ class MayWait:
 
     :param tell: sends owners to all nodes.
     :param read: reads all that a node, which has just been linked, may have written.
+    :param timers: for what could not be read.
     """
 
     def __init__(
@@ -27,15 +35,18 @@ class MayWait:
         flusher: TurnFlusher,
         tell: Callable[[list[int]], None],
         read: Callable[[Node], "Deferred[set[int]]"],
+        timers: Timers,
     ) -> None:
         self._mesh = mesh
         self._flusher = flusher
         self._tell = tell
         self._read = read
+        self._timers = timers
         self._owners: set[int] = set()
         self._told: set[int] = set()  # to all nodes that are linked
         self._new: list[int] = []
         self._unknown: set[str] = set()
+        self._failing: set[str] = set()
         mesh.watch(self._up, self._down)
 
     def start(self) -> None:
@@ -68,16 +79,36 @@ class MayWait:
     def _up(self, node: Node) -> None:
         self._told.clear()
         self._unknown.add(node.name)
-        self._read(node).addCallbacks(self._got, self._failed, (node,))
+        self._ask(node)
+
+    def answers(self, node: Node) -> None:
+        """A node's log is open: what could not be asked before is asked at once."""
+        if node.name in self._failing:
+            self._ask(node)
+
+    def _ask(self, node: Node, again: float = AGAIN) -> None:
+        self._failing.discard(node.name)
+        if self._mesh.peers.get(node.name) == node:
+            asked = self._read(node)
+            asked.addCallbacks(self._got, self._failed, (node,), errbackArgs=(node, again))
 
     def _got(self, owners: set[int], node: Node) -> None:
         self.learn(owners)
         if self._mesh.peers.get(node.name) == node:
             self._unknown.discard(node.name)
 
-    def _failed(self, failure: Failure) -> None:
-        """It stays unknown; then the database is asked for each user."""
+    def _again(self, node: Node, again: float) -> None:
+        if node.name in self._failing:
+            self._ask(node, again)
+
+    def _failed(self, failure: Failure, node: Node, again: float) -> None:
+        """Until it is known the database is asked for each user.
+
+        A node that has just started may not be able to answer yet.
+        """
         failure.trap(CallFailed, DatabaseUnavailable)
+        self._failing.add(node.name)
+        self._timers.later(again, self._again, node, min(2 * again, _LONGEST))
 
     def _down(self, node: Node) -> None:
         if self._mesh.left(node.name):

@@ -18,6 +18,7 @@ from mongoosetw.cluster.sessions.changes import (
     records,
     unpack,
 )
+from mongoosetw.xmpp.jid import JID
 
 _SIDS = st.integers(0, 2**64 - 1)
 _PART = st.text("aZ0.-ü名\U0001f339 <", min_size=1, max_size=30)
@@ -33,7 +34,7 @@ def as_bytes(record: Opened | Closed) -> bytes:
     session: Any = SimpleNamespace(**record._asdict())
     if isinstance(record, Closed):
         return closed(record.sid, replaced=record.replaced)
-    session.jid = f"{record.local}@{record.domain}/{record.resource}"
+    session.jid = JID(record.local, record.domain, record.resource)
     session.available = record.priority is not None
     return opened(session)
 

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed
-from mongoosetw.messagelog.waiting import MayWait
+from mongoosetw.messagelog.waiting import AGAIN, MayWait
 from mongoosetw.net.flush import TurnFlusher
+from mongoosetw.timers import Timers
 
 B = Node("b", 1, 1)
 
@@ -28,7 +29,11 @@ class MayWaitTests(SynchronousTestCase):
         self.told: list[list[int]] = []
         self.reading: Deferred[set[int]] = Deferred()
         flusher = TurnFlusher(self.clock)
-        self.known = MayWait(self.mesh, flusher, self.told.append, lambda node: self.reading)
+        timers = Timers(self.clock)
+        self.addCleanup(timers.stop)
+        self.known = MayWait(
+            self.mesh, flusher, self.told.append, lambda node: self.reading, timers
+        )
 
     def watch(self, up: Any, down: Any) -> None:
         """Has the link told."""
@@ -79,8 +84,32 @@ class MayWaitTests(SynchronousTestCase):
         self.assertNotIn(4, self.known)
 
     def test_unreadable(self) -> None:
-        """What could not be read stays unknown."""
+        """What could not be read stays unknown, until it can be."""
         self.link(fail(CallFailed("b", "timeout")))
+        self.assertIn(4, self.known)
+        self.reading = succeed({5})
+        self.clock.advance(AGAIN)
+        self.assertNotIn(4, self.known)
+        self.assertIn(5, self.known)
+
+    def test_open_later(self) -> None:
+        """A node that could not answer is asked as soon as it asks itself."""
+        self.link(fail(CallFailed("b", "feature-not-implemented")))
+        self.reading = succeed({5})
+        self.known.answers(B)
+        self.assertNotIn(4, self.known)
+        self.reading = Deferred()
+        self.known.answers(B)
+        self.clock.advance(AGAIN)
+        self.assertIsNot(self.reading.called, True)
+        self.assertEqual(self.reading.callbacks, [])
+
+    def test_unreadable_and_lost(self) -> None:
+        """Whom there is no link to any more nobody asks again."""
+        self.link(fail(CallFailed("b", "timeout")))
+        self.lose()
+        self.reading = succeed(set())
+        self.clock.advance(AGAIN)
         self.assertIn(4, self.known)
 
     def test_lost_meanwhile(self) -> None:

@@ -122,8 +122,8 @@ def unpack(payload: bytes) -> Frame:
 
 def opened(session: SessionLike) -> bytes:
     """The record of a session as it is now."""
-    jid = str(session.jid).encode()
-    flags = ",".join(sorted(session.flags)).encode()
+    jid = session.jid.text.encode()
+    flags = ",".join(sorted(session.flags)).encode() if session.flags else b""
     available = session.available
     bits = _SECURE * session.secure | _AVAILABLE * available
     before = b""

@@ -45,7 +45,7 @@ class Claims:
         self._follow = follow
         self._is_doomed = is_doomed
         self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
-        self._aside: dict[JID, list[RemoteSession]] = {}
+        self._aside: dict[str, list[RemoteSession]] = {}  # by address, as text
 
     def make(self, session: RemoteSession) -> None:
         """A session of another node has become known."""
@@ -73,7 +73,7 @@ class Claims:
         Those that other nodes have are as good as closed. None may come back here when the new one
         ends before that: nodes wait for one another, each for one that had an older session.
         """
-        self._aside.pop(jid, None)
+        self._aside.pop(jid.text, None)
         if isinstance(older, RemoteSession):
             self._is_over(older)
             self._leaves(older)
@@ -90,7 +90,7 @@ class Claims:
 
     def _put_aside(self, session: RemoteSession) -> None:
         if not self._is_over(session):
-            self._aside.setdefault(session.jid, []).append(session)
+            self._aside.setdefault(session.jid.text, []).append(session)
 
     def _is_over(self, session: RemoteSession) -> bool:
         """Whether a session has ended, and had its address only until the newer one is known."""
@@ -101,7 +101,7 @@ class Claims:
 
     def has_older(self, jid: JID) -> bool:
         """Whether sessions of an address were put aside."""
-        return jid in self._aside
+        return jid.text in self._aside
 
     def close(self, session: RemoteSession, *, replaced: bool = False) -> RemoteSession | None:
         """A session of another node is over.
@@ -158,24 +158,24 @@ class Claims:
             registry.remove(session)
             self._leaves(session)
             return self.freed(session.host, session.jid)
-        aside = self._aside.get(session.jid, [])
+        aside = self._aside.get(session.jid.text, [])
         if session in aside:
             aside.remove(session)
             if not aside:
-                del self._aside[session.jid]
+                del self._aside[session.jid.text]
         return None
 
     def freed(self, host: "Host", jid: JID) -> RemoteSession | None:
         """An address is free, maybe: the newest of those that were put aside gets it."""
-        if jid not in self._aside or host.sessions.get(jid) is not None:
+        if jid.text not in self._aside or host.sessions.get(jid) is not None:
             return None
-        aside = self._aside[jid]
+        aside = self._aside[jid.text]
         alive = [session for session in aside if not self._is_doomed(session)]
         if not alive:
             return None
         newest = max(alive, key=lambda session: session.sid)
         aside.remove(newest)
         if not aside:
-            del self._aside[jid]
+            del self._aside[jid.text]
         host.sessions.add(newest)
         return newest

@@ -39,7 +39,8 @@ class Copy:
 
     def find(self, sid: int) -> RemoteSession | None:
         """A known session, which was told again."""
-        self._stale.discard(sid)
+        if self._stale:
+            self._stale.discard(sid)
         return self.sessions.get(sid)
 
     def end(self) -> list[RemoteSession]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mongoosetw.cluster.sessions.changes import NUMBERED, Kind, opened, pack
+from mongoosetw.cluster.sessions.copy import Copy
 from mongoosetw.hooks.c2s import SessionLike
 
 PORTION: Final = 500
@@ -46,7 +47,7 @@ class Feed:
 
     :param send: queues a frame; False if there is no room for it.
     :param extend: adds a record to the frame that was queued last; False if that has left.
-    :param seen: how many frames of the other node have arrived.
+    :param copy: what has arrived from the other node.
     :ivar number: of the last frame that said something new.
     :ivar behind: there was no room for a change: all has to be told anew.
     """
@@ -55,11 +56,11 @@ class Feed:
         self,
         send: Callable[[bytes], bool],
         extend: Callable[[bytes], bool],
-        seen: Callable[[], int],
+        copy: Copy,
     ) -> None:
         self._send = send
         self._extend = extend
-        self._seen = seen
+        self._copy = copy
         self._acknowledged = 0
         self._end = 0
         self._runs: deque[_Run] = deque()
@@ -75,17 +76,13 @@ class Feed:
 
     def _put(self, kind: Kind, body: bytes = b"") -> bool:
         number = self.number + (kind in NUMBERED)
-        seen = self._seen()
+        seen = self._copy.seen
         if not self._send(pack(kind, number, seen, body)):
             return False
         self.number = number
         self.told = seen
         self._last = kind
         return True
-
-    def _join(self, kind: Kind, record: bytes) -> bool:
-        """Adds a record to the last frame, if that says the same of what has arrived."""
-        return self._last is kind and self.told == self._seen() and self._extend(record)
 
     def begin(self, sessions: Sequence[SessionLike]) -> None:
         """Tells all sessions, from the start."""
@@ -108,7 +105,9 @@ class Feed:
         """
         if self.behind:
             return
-        if not self._join(kind, record) and not self._put(kind, record):
+        # Records share a frame if it says of both what had arrived
+        joins = self._last is kind and self.told == self._copy.seen and self._extend(record)
+        if not joins and not self._put(kind, record):
             self.behind = True
             self._runs.clear()
         elif appeared is not None:

@@ -97,7 +97,8 @@ class Fences:
 
         Otherwise this node might wait for another one that waits for this one.
         """
-        self._left.pop(jid, None)
+        if self._left:
+            self._left.pop(jid, None)
 
     def follow(self, jid: JID, fence: bytes) -> bool:
         """Nobody has an address: a fence goes the way of what was passed on before that.

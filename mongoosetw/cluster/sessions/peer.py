@@ -10,7 +10,6 @@ from mongoosetw.cluster.sessions.copy import Copy
 from mongoosetw.cluster.sessions.feed import Feed
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.hooks.c2s import SessionLike
-from mongoosetw.xmpp.jid import JID
 
 PATIENCE: Final = 1.0
 """Seconds until a node whose queue was full is told anew, or is asked anew."""
@@ -26,8 +25,8 @@ class Peer:
     :ivar asked_at: when it was last asked.
     :ivar found: sessions that became available before it had seen all of this node's.
     :ivar asked: domains that it serves only since a moment ago.
-    :ivar over: sids of this node's sessions that are over, and of which it was told, by address;
-        with the number of the frame that told of the end.
+    :ivar over: sids of this node's sessions that are over, and of which it was told, by address (as
+        text); with the number of the frame that told of the end.
     """
 
     def __init__(
@@ -39,13 +38,13 @@ class Peer:
     ) -> None:
         self.node = node
         self.copy = Copy()
-        self.feed = Feed(send, extend, lambda: self.copy.seen)
+        self.feed = Feed(send, extend, self.copy)
         self.again_at = 0.0
         self.lost_track = False
         self.asked_at = -PATIENCE
         self.found: list[SessionLike] = []
         self.asked: set[str] = set()
-        self.over: Recent[JID, tuple[int, int]] = Recent(clock, MEMORY)
+        self.over: Recent[str, tuple[int, int]] = Recent(clock, MEMORY)
 
     def available(self) -> list[SessionLike]:
         """Its sessions that are available."""

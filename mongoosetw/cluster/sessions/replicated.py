@@ -5,6 +5,7 @@ Every session is written by the node that has it, and nobody else.
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -177,7 +178,7 @@ class Replicated:
             self._tell(closed(session.sid, replaced=replaced))
         for peer in self._peers.values():
             if peer.feed.whole:
-                peer.over.put(session.jid, (session.sid, peer.feed.number))
+                peer.over.put(session.jid.text, (session.sid, peer.feed.number))
         self._follow(self._claims.freed(session.host, session.jid))
 
     def _disappear(self, session: SessionLike) -> None:
@@ -209,12 +210,8 @@ class Replicated:
     # -- links
 
     def _up(self, node: Node) -> None:
-        def send(frame: bytes) -> bool:
-            return self._mesh.send(node.name, CHANNEL, frame, patient=True)
-
-        def extend(record: bytes) -> bool:
-            return self._mesh.extend(node.name, CHANNEL, record)
-
+        send = partial(self._mesh.send, node.name, CHANNEL, patient=True)
+        extend = partial(self._mesh.extend, node.name, CHANNEL)
         peer = self._peers[node.name] = Peer(node, send, extend, self._clock)
         self._begin(peer)
 
@@ -394,7 +391,7 @@ class Replicated:
         One that it has made after that one was over there is none: its clock may be slow.
         """
         peer = self._peers.get(session.node)
-        newer = None if peer is None else peer.over.get(session.jid)
+        newer = None if peer is None else peer.over.get(session.jid.text)
         if peer is None or newer is None:
             return False
         sid, ended = newer
