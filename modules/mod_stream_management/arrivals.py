@@ -45,7 +45,7 @@ class Arrivals:
         if older is not None and older.sid > got.sid:
             raise Refused("item-not-found", got.counts.received)  # there is a newer one
         ledger = self._ledger(session, got)
-        self._register(session, got.resume_id, older, node)
+        self._register(session, got, older, node)
         taking = Deferred.fromCoroutine(self._handover.take(ledger))
         self._module.keep(ledger, got.left)
         self._host.hooks.fire(SessionUnpacks(session, got.state))
@@ -74,17 +74,18 @@ class Arrivals:
         return ledger
 
     def _register(
-        self, session: Session, resume_id: str, older: SessionLike | None, node: str
+        self, session: Session, got: Package, older: SessionLike | None, node: str
     ) -> None:
         """Makes the session known; the node that had it passes on what has come there."""
         cluster = self._host.server.cluster
         assert cluster is not None
         written_to = isinstance(older, RemoteSession) and older.begun
         register(self._host, session)
-        cluster.relay.came(session)
+        had_all = got.state.get(self._module.name, {}).get("had_all")
+        cluster.relay.came(session, node if had_all else None)
         arrived = cluster.relay.fence(session.jid, node) if written_to else None
         if arrived is not None:  # what this node has sent there comes back first
-            self._handover.hold(session, resume_id, arrived)
+            self._handover.hold(session, got.resume_id, arrived)
 
 
 def _unacknowledged(item: Item) -> Unacknowledged:

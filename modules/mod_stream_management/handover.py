@@ -194,6 +194,7 @@ class HandOver:
             self._module.log.warning("session_not_given jid=%s reason=%s", moving.jid, error)
             self._cluster.moves.stay(moving)
             return moving, None
+        state[self._module.name] = {"had_all": self._cluster.relay.has_all(ledger.session)}
         packed = None if moving.over else self._packed(ledger, state, left).pack()
         return moving, packed
 

@@ -144,6 +144,34 @@ class ElsewhereTests(MovesTestCase):
         self.run_for(40)
         again.nothing()
 
+    def test_old_node_lost_soon(self) -> None:
+        """If the node that it has left dies a moment later a client is told of nobody again."""
+        other = self.connect("romeo@localhost/tomb", "c")
+        nurse = self.connect("romeo@localhost/house", "b")
+        for client in (other, nurse):
+            client.send("<presence/>")
+        self.run_for(1)
+        self.forget(self.juliet)
+        again = self.resume(self.juliet, "c")
+        self.run_for(1)
+        self.kill("b")
+        self.run_for(3)
+        again.receives(f"<presence type='unavailable' from='{nurse.jid}'/>")
+        self.run_for(40)
+        again.nothing()
+
+    def test_old_nodes_lost_soon(self) -> None:
+        """So it is with a client that has moved twice."""
+        again = self.resume(self.juliet, "c")
+        self.run_for(1)
+        again = self.resume(again, "a")
+        self.run_for(1)
+        self.kill("b")
+        self.run_for(1)
+        self.kill("c")
+        self.run_for(40)
+        again.nothing()
+
     def test_unavailable_for_a_while(self) -> None:
         """Who has come a moment ago, and is available anew, is shown its contacts anew."""
         again = self.resume(self.juliet, "c")

@@ -65,7 +65,7 @@ class Gate:
 class Fences:
     """The gates of this node.
 
-    :param send: sends a payload to a node.
+    :param send: sends a payload to a node, behind all that waits; False if it cannot.
     :param handle: takes a payload that waited, as if it had just arrived.
     """
 
@@ -165,9 +165,13 @@ class Fences:
                 session.gate.home = True
         return session.gate
 
-    def _erect(self, jid: JID, node: str) -> Gate | None:
+    def next_number(self) -> int:
+        """A number for a fence that goes out from here."""
         self._number += 1
-        number = self._number
+        return self._number
+
+    def _erect(self, jid: JID, node: str) -> Gate | None:
+        number = self.next_number()
         if not self._send(node, pack_words(Op.FENCE, number, str(jid), self._own)):
             return None  # what was under way there is lost, or is handed over by others
         late = self._clock.callLater(PATIENCE, self.open, number)

@@ -21,6 +21,7 @@ class Outgoing:
 
     :param handle: takes what waited at a gate, as if it had just arrived.
     :ivar fences: the gates.
+    :ivar send_behind: sends a payload to a node, behind all that waits; False if it cannot.
     :ivar hops: over how many links that has come which is sent now.
     """
 
@@ -31,7 +32,8 @@ class Outgoing:
         self._flushed = True
         self._pressure = Pressure(server)
         self._repeats = Repeats(server.mesh, server.clock, self.send_to, self._incomplete)
-        self.fences = Fences(server.clock, server.mesh.local.name, self.send_to, handle)
+        self.send_behind = self._repeats.send
+        self.fences = Fences(server.clock, server.mesh.local.name, self.send_behind, handle)
         self.hops = 0
 
     def put(self, session: RemoteSession, payload: bytes) -> bool:
@@ -46,6 +48,11 @@ class Outgoing:
             self._repeats.send(session.node, payload, session)
         elif not gate.put(payload):
             self._repeats.lose(session.node, session)
+
+    def put_fence(self, session: RemoteSession, fence: bytes) -> bool:
+        """Sends a fence behind what has been sent to a session, and what waits."""
+        gate = self._gate(session)
+        return self.send_behind(session.node, fence) if gate is None else gate.put(fence)
 
     def _gate(self, session: RemoteSession, *, presence: bool = False) -> Gate | None:
         """Where what is for a session has to wait."""

@@ -10,6 +10,7 @@ from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.fences import MEMORY
 from mongoosetw.cluster.sessions.found import takes_messages
 from mongoosetw.cluster.sessions.moving import MovingSession
+from mongoosetw.cluster.sessions.newcomers import Newcomers
 from mongoosetw.cluster.sessions.outgoing import CHANNEL, Outgoing
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -46,7 +47,9 @@ class Relay:
         self._out = Outgoing(server, self._handle)
         self._fences = self._out.fences
         self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
-        self._came: Recent[int, JID] = Recent(server.clock, MEMORY)
+        self._newcomers = Newcomers(
+            server.mesh, server.clock, self._fences, self._out.send_behind
+        )
         self._takes: dict[Op, Callable[[Words], None]] = {
             Op.BYTES: self._take_bytes,
             Op.CLOSE: self._take_close,
@@ -55,6 +58,7 @@ class Relay:
             Op.HIDE: self._take_shows,
             Op.FENCE: self._take_fence,
             Op.FENCED: self._take_fenced,
+            Op.ROUND: self._take_round,
             Op.MISSED: self._take_missed,
         }
 
@@ -166,16 +170,26 @@ class Relay:
         finally:
             self._out.hops = before
 
-    def came(self, session: SessionLike) -> None:
-        """A session goes on here: the nodes that had it pass on what is for it."""
-        self._came.put(session.sid, session.jid)
+    def came(self, session: SessionLike, node: str | None) -> None:
+        """A session goes on here: the nodes that had it pass on what is for it.
 
-    def missed(self, session: SessionLike) -> None:
-        """A session has moved, and presence that was on its way to it may be lost."""
-        if session.local:
+        :param node: as :meth:`Newcomers.add`.
+        """
+        self._newcomers.add(session, node)
+
+    def has_all(self, session: SessionLike) -> bool:
+        """Whether nothing is under way to a session by nodes that have had it before."""
+        return self._newcomers.has_all(session.sid)
+
+    def missed(self, session: SessionLike, with_node: str = "") -> None:
+        """A session has moved, and presence that was on its way to it may be lost.
+
+        :param with_node: with the link to that one, by which it was passed on.
+        """
+        if isinstance(session, RemoteSession):
+            self._out.order(session, Op.MISSED, with_node)
+        elif session.local and not (with_node and self._newcomers.is_complete(session.sid)):
             session.host.hooks.fire(PresenceUncertain(session))
-        elif isinstance(session, RemoteSession):
-            self._out.order(session, Op.MISSED)
 
     def fence(self, jid: JID, node: str) -> Deferred[None] | None:
         """Asks when all has arrived that a session's old node had for it.
@@ -239,7 +253,7 @@ class Relay:
 
     def _is_passed_on(self, got: Envelope) -> bool:
         """Whether it has come by another node, for a session that was there a moment ago."""
-        return got.hops > 1 and self._came.get(got.sid) is not None
+        return got.hops > 1 and got.sid in self._newcomers
 
     def _is_stale(self, got: Envelope, node: str) -> bool:
         """Whether it is presence of a client that is available at another node by now, or for one.
@@ -415,7 +429,8 @@ class Relay:
             session.then(lambda _: self._take_fence(got))
             return
         if isinstance(session, RemoteSession) and got.hops <= FENCE_HOPS:
-            if self._out.put(session, pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)):
+            fence = pack_words(Op.FENCE, got.number, *got.words, hops=got.hops)
+            if self._out.put_fence(session, fence):
                 return
         if session is None and own not in passed:
             words = *got.words, own
@@ -424,23 +439,29 @@ class Relay:
         if origin == own:
             self._take_fenced(got)
         else:
-            self._out.send_to(origin, pack_words(Op.FENCED, got.number, address))
+            self._out.send_behind(origin, pack_words(Op.FENCED, got.number, address))
 
     def _take_missed(self, got: Words) -> None:
         session = self._own(got)
         if session is not None and got.hops <= MOST_HOPS:
             self._out.hops = got.hops
-            self.missed(session)
+            self.missed(session, *got.words[1:])
             self._out.hops = 0
 
     def _take_fenced(self, got: Words) -> None:
         self._fences.open(got.number)
+        self._newcomers.back(got.number)
+
+    def _take_round(self, got: Words) -> None:
+        fence = self._newcomers.pass_on(got)
+        if fence is not None:
+            self._take_fence(fence)
 
     def _down(self, node: Node) -> None:
-        for jid in dict.fromkeys((*self._out.lost(node.name), *self._came.values())):
+        for jid in dict.fromkeys((*self._out.lost(node.name), *self._newcomers.unsure())):
             session = self._find(jid)
             if session is not None:
-                self.missed(session)
+                self.missed(session, node.name)
 
 
 def _is_too_early(session: SessionLike, got: Envelope) -> bool:

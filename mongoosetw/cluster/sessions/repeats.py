@@ -69,15 +69,19 @@ class Repeats:
         self._waiting: dict[str, _Waiting] = {}
         self._timer: IDelayedCall | None = None
 
-    def send(self, node: str, payload: bytes, session: RemoteSession | None = None) -> None:
+    def send(self, node: str, payload: bytes, session: RemoteSession | None = None) -> bool:
         """Sends a payload, now or later, behind all that waits.
 
         :param session: that it is for.
+        :returns: False if it is lost.
         """
-        if node in self._waiting or not self._send(node, payload):
-            waiting = self._later(node)
-            if waiting is not None and not waiting.put(payload):
-                self._lose(node, waiting, session)
+        if node not in self._waiting and self._send(node, payload):
+            return True
+        waiting = self._later(node)
+        if waiting is None or waiting.put(payload):
+            return waiting is not None
+        self._lose(node, waiting, session)
+        return False
 
     def lose(self, node: str, session: RemoteSession) -> None:
         """There was no room elsewhere for something that was for a session."""

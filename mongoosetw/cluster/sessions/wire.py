@@ -63,6 +63,7 @@ class Op(IntEnum):
     FENCE = 9
     FENCED = 10
     MISSED = 11
+    ROUND = 12
 
 
 _OPS: Final = tuple(Op)
