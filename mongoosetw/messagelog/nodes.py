@@ -300,6 +300,11 @@ class LogNodes:
         self._written.expect_from(node.number, owner, self._ask_to_commit(node))
         self._tell(user, here=True)
 
+    def _have_look(self, user: JID) -> None:
+        """Something waits for a user of this node: that was told at once, the rest may follow."""
+        self.may_wait.learn((self._log.number(user),))
+        self._tell(user, here=True)
+
     def succeeds(self, older: SessionLike) -> None:
         """A session of this node has the address of another node's, which leaves messages."""
         if self._server.cluster is None or older.local:
@@ -439,13 +444,15 @@ class LogNodes:
             identifier, holder = _STRANDED.unpack_from(rest)
             self._stranded(identifier, holder, JID.parse(rest[_STRANDED.size :].decode()))
         elif kind == _LOOK:
-            self._tell(JID.parse(rest.decode()), here=True)
+            self._have_look(JID.parse(rest.decode()))
         elif kind == _HOLD:
             self._hold(node, JID.parse(rest.decode()))
         elif kind == _LOST:
             self._lost_by_others(rest)
         elif kind == _WAITING:
-            self._tell_present({number for (number,) in _ID.iter_unpack(rest)})
+            owners = {number for (number,) in _ID.iter_unpack(rest)}
+            self.may_wait.learn(owners)
+            self._tell_present(owners)
         elif kind == _RECOVERED:
             self._recovered(rest[0])
         elif kind == _MAY_WAIT:

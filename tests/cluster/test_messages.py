@@ -363,6 +363,23 @@ class MayWaitTests(MessagesTestCase):
         self.say("two")
         self.assertEqual(bodies(self.juliet("b")), ["two"])
 
+    def test_node_that_nobody_knew(self) -> None:
+        """A node hears of what was taken over from one that it has never known."""
+        nurse = self.connect("nurse@localhost/phone", node="c")
+        nurse.enable_sm()
+        self.juliet("c")
+        for other in ("a", "b"):
+            self.cut("c", other)
+        self.run_for(15)
+        self.restart("b")
+        tablet = self.juliet("b", "tablet")
+        self.run_for(30)
+        nurse.send("<message to='juliet@localhost/balcony' type='chat'><body>one</body></message>")
+        self.run_for(1)
+        self.kill("c", power=True)
+        self.run_for(60)
+        self.assertEqual(bodies(tablet), ["one"])
+
     def test_node_that_is_gone(self) -> None:
         """What a node has written that nobody hears from any more is found in the database."""
         self.register("juliet@localhost")
