@@ -85,6 +85,14 @@ class Held:
                 del held[identifier]
             return
 
+    def comes_back(self, identifier: int, holder: int) -> None:
+        """As :meth:`keep`, where the session may live on: a row must not name it any more."""
+        for held in (self._young, self._old, self._written):
+            way = held.get(identifier)
+            if way is not None:
+                self._loses(held, identifier, way, lambda other: other == holder)
+                return
+
     def lost(self, node: int) -> set[int]:
         """A node is gone: what is on its way to its sessions alone waits.
 

@@ -459,7 +459,7 @@ class LogNodes:
             self.may_wait.learn(owner for (owner,) in _ID.iter_unpack(rest))
 
     def _stranded(self, identifier: int, holder: int, user: JID) -> None:
-        self._log.held.keep(identifier, holder)
+        self._log.held.comes_back(identifier, holder)
         self.waits(user, self._log.number(user))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:

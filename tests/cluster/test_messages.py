@@ -59,6 +59,18 @@ class HeldTests(MessagesTestCase):
         self.run_for(3)
         self.assertEqual(bodies(again), ["hello"])
 
+    def test_client_hidden(self) -> None:
+        """A client that takes no messages, which another node learns late, gets it later."""
+        juliet = self.juliet()
+        self.cluster.network.wire("b", "a").slower = 10.0
+        juliet.send("<presence type='unavailable'/>")
+        self.say("hello")
+        self.run_for(15)
+        self.assertEqual(bodies(juliet), [])
+        juliet.send("<presence/>")
+        self.run_for(12)
+        self.assertEqual(bodies(juliet), ["hello"])
+
     def test_goes_to_another_device(self) -> None:
         """What a client has not acknowledged goes to a device that is there, on any node."""
         juliet, other = self.juliet(), self.juliet("c", "other")

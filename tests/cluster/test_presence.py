@@ -182,6 +182,21 @@ class SlowPresenceTests(FriendsCase):
             juliet.send("</stream:stream>")
             self.settled()
 
+    def test_shown_to_an_earlier_one(self) -> None:
+        """Who was shown to a client, and hides, is not shown to another one of its address."""
+        romeo = self.log_in(f"{ROMEO}/orchard", "a")
+        old = self.connect(f"{JULIET}/phone", "b")
+        self.settled()
+        self.cluster.network.wire("a", "b").slower = 0.3
+        old.send("<presence/>")
+        self.run_for(0.08)  # romeo is being shown
+        new = self.connect(f"{JULIET}/phone", "b")
+        self.run_for(0.12)
+        romeo.send("<presence type='unavailable'/>")
+        new.send("<presence/>")
+        self.run_for(2)
+        self.assertNotIn("available romeo/orchard", self.seen(new, ROMEO)[-1:])
+
     def test_replaced(self) -> None:
         """The old node's late goodbye does not hide the new session."""
         romeo = self.log_in(f"{ROMEO}/orchard", "a")

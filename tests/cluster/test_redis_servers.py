@@ -10,6 +10,8 @@ from tests.cluster import (
     test_presence,
     test_sessions_shared,
 )
+from tests.cluster.friends import FriendsCase
+from tests.cluster.test_presence import JULIET, ROMEO
 
 REDIS = "sm_backend = 'redis'"
 
@@ -46,6 +48,26 @@ class LossTests(test_presence.LossTests):
     """Who sees whom after a loss."""
 
     general = REDIS
+
+
+class LastWordsTests(FriendsCase):
+    """Clients that go while Redis does not answer."""
+
+    general = REDIS
+
+    def test_node_lost(self) -> None:
+        """Who has gone, and could not say goodbye before its node was lost, is seen to go."""
+        self.befriend(ROMEO, JULIET)
+        romeo = self.log_in(f"{ROMEO}/orchard", "a")
+        juliet = self.log_in(f"{JULIET}/phone", "b")
+        self.forget(romeo)
+        self.cluster.redis.frozen = True
+        juliet.send("<presence type='unavailable'/>")
+        self.run_for(1)
+        self.assertEqual(self.seen(romeo), [])
+        self.kill("b")
+        self.run_for(10)
+        self.assertEqual(self.seen(romeo), ["unavailable juliet/phone"])
 
 
 class SubscriptionTests(test_presence.SubscriptionTests):

@@ -348,7 +348,10 @@ class RedisDirectory:
         lost, known = self._others.lose(peer)
         self._lost(lost, node, left=left)
         told = set(lost)  # of those that were put aside clients may have seen the last, too
-        tell_lost([s for s in peer.sessions.values() if s not in told], node.name, left=left)
+        rest = [session for session in peer.sessions.values() if session not in told]
+        if not left:
+            rest += self._others.departed(node.name)
+        tell_lost(rest, node.name, left=left)
         self._unread.pop(node.name, None)
         if not left:
             self._unread[node.name] = (node, known)

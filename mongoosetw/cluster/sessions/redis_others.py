@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -10,6 +11,7 @@ from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
 from mongoosetw.cluster.sessions.found import apply_change, is_registered, welcome
+from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Entry
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # types only
 
 MEMORY: Final = 15.0
 """Seconds for which is remembered what was told: longer than any reading takes."""
+LAST_WORDS: Final = 60.0
+"""Seconds after which whoever has gone was seen to go, or its node is known to be lost."""
 
 
 class Others:
@@ -51,6 +55,7 @@ class Others:
         self._told: dict[int, int] = {}
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
+        self._departed: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
         self.claims = Claims(clock, relay.leaves, freed)
         self.peers: dict[str, Peer] = {}
 
@@ -134,7 +139,25 @@ class Others:
         known = peer.sessions.get(record.sid)
         if known is None:
             return self._open(peer, record)
-        return apply_change(known, record)
+        before = known.priority
+        appeared = apply_change(known, record)
+        if not known.available:
+            self._departs(known, before)
+        return appeared
+
+    def _departs(self, session: RemoteSession, priority: int | None) -> None:
+        """A session is not available any more; clients here are told behind that, if at all.
+
+        :param priority: that it has had; None if it was not available before.
+        """
+        if priority is not None:
+            last = copy(session)
+            last.priority = priority
+            self._departed.put(session.sid, last)
+
+    def departed(self, node: str) -> list[RemoteSession]:
+        """Sessions of a node that were available a moment ago, as they were then."""
+        return [session for session in self._departed.values() if session.node == node]
 
     def _open(self, peer: Peer, record: Opened) -> RemoteSession | None:
         session = self._make(peer.node.name, record)
@@ -156,6 +179,7 @@ class Others:
     def _close(self, peer: Peer, sid: int, *, replaced: bool = False) -> None:
         known = peer.sessions.pop(sid, None)
         if known is not None:
+            self._departs(known, known.priority)
             self._follow(self.claims.close(known, replaced=replaced))
 
     def _follow(self, session: RemoteSession | None) -> None:

@@ -262,7 +262,8 @@ class Relay:
         says goodbye then; what that has said may have been quicker. And who is at another node now
         has looked around from there: what would be passed on may be older than what it has seen.
         Who has moved with its session has not: for that one it is passed on, in its order.
-        Or it is for somebody who is not available any more.
+        Or it is for somebody who is not available any more, or was shown to an earlier client of the
+        address: the newer one looks around, too, and what it is told by that comes behind.
         """
         sender = got.stanza.from_
         if sender is None or self._is_passed_on(got):
@@ -272,6 +273,9 @@ class Relay:
             return True
         if session is not None and not session.available and got.stanza.to != got.target:
             return True  # RFC 6121 §8.5.2.1.2: what is for the account is for available resources
+        meant = not got.sid or self._is_meant(session, got.sid)
+        if session is not None and not got.stanza.type and not meant:
+            return True
         newer = self._find(sender)
         if newer is None or not newer.available:
             return False
