@@ -286,6 +286,12 @@ class Offline(Module[OfflineOptions]):
     def waiting(self, event: MessagesWait) -> None:
         """Messages wait for a user who is there, or was a moment ago."""
         self.offer(event.user, here=event.here)
+        if event.missed is not None:
+            event.missed.in_place(self._catch_up_here)
+
+    def _catch_up_here(self, session: SessionLike | None) -> None:
+        if session is not None and session.local:
+            self.catch_up(session)
 
     def offer(self, user: JID, *, here: bool = False) -> None:
         """Has a session that is ready look for what waits for its user.

@@ -111,9 +111,11 @@ class CatchUp:
             after = message.id
             if message.holder in alive or self._log.on_its_way(message.id):
                 continue  # on its way to a session that may still acknowledge it
+            stanza = self._stanza(message)
+            if not self._is_due(stanza):
+                continue
             sent.append(message.id)
             self._send_older(message.id)
-            stanza = self._stanza(message)
             expired = message.expire is not None and message.expire <= self._now()
             if expired or not await self._let_in(stanza):
                 self._log.settle(user, [stanza.log])
@@ -123,6 +125,17 @@ class CatchUp:
             with suppress(BackendUnavailable):  # a restart would have them sent again
                 await self._log.take(user, sent, session.sid)
         return after, len(page) == PAGE
+
+    def _is_due(self, stanza: Stanza) -> bool:
+        """Whether the session is to be given a message.
+
+        RFC 6121 §8.5.3.1: what is for its own address does not depend on its priority. Newer
+        messages for that are delivered to it, so it catches up with older ones where a link lost
+        them.
+        """
+        session = self._session
+        takes_all = session.priority is not None and session.priority >= 0
+        return takes_all or stanza.to == session.jid
 
     def _send_older(self, identifier: int) -> None:
         """What is held back may have been on a longer way than a message that waits in the log.

@@ -75,7 +75,9 @@ class MessagesWait(Hook):
 
     :ivar here: sessions of this node are meant; otherwise that of any node that is next to take
         messages.
+    :ivar missed: a session of this node, for whose own address some may have been on their way.
     """
 
     user: JID
     here: bool
+    missed: SessionLike | None = None

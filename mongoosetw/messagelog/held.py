@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from typing import TypeAlias
 
 from mongoosetw.ids import TimeIDs, node_of
@@ -92,6 +93,11 @@ class Held:
             if way is not None:
                 self._loses(held, identifier, way, lambda other: other == holder)
                 return
+
+    def holders(self, node: int) -> set[int]:
+        """The sids of a node's sessions that something is on its way to."""
+        ways = chain(self._young.values(), self._old.values(), self._written.values())
+        return {holder for _, holders in ways for holder in holders if node_of(holder) == node}
 
     def lost(self, node: int) -> set[int]:
         """A node is gone: what is on its way to its sessions alone waits.

@@ -45,6 +45,7 @@ _WAITING: Final = 4
 _MAY_WAIT: Final = 5
 _HOLD: Final = 6
 _LOST: Final = 7
+_UNSURE: Final = 8
 _ITEM: Final = struct.Struct("!QQB")
 _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
@@ -84,6 +85,7 @@ class LogNodes:
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: set[int] = set()
+        self._unsure: dict[int, set[int]] = {}  # sids of sessions, by their nodes
         self._looks = 0
         self._reaches: dict[int, int] = {}
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
@@ -305,6 +307,18 @@ class LogNodes:
         self.may_wait.learn((self._log.number(user),))
         self._tell(user, here=True)
 
+    def _missed(self, node: Node, sids: set[int]) -> None:
+        """Messages for sessions of this node were on their way by a link that was lost.
+
+        Those that take none for the account get what is for their own addresses all the same.
+        """
+        for host in self._server.hosts.values():
+            for session in [s for s in host.sessions.local() if s.sid in sids]:
+                owner = self._log.number(session.bare)
+                self.may_wait.learn((owner,))
+                self._written.expect_from(node.number, owner, self._ask_to_commit(node))
+                host.hooks.fire(MessagesWait(session.bare, True, session))
+
     def succeeds(self, older: SessionLike) -> None:
         """A session of this node has the address of another node's, which leaves messages."""
         if self._server.cluster is None or older.local:
@@ -353,10 +367,15 @@ class LogNodes:
         self._written.believe(node.number)
         if node.number in self._settled:
             self.flush()
+        if unsure := self._unsure.pop(node.number, None):
+            payload = struct.pack(f"!B{len(unsure)}Q", _UNSURE, *unsure)
+            self._mesh.send(node.name, CHANNEL, payload)
 
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._repeats.lost(node.name)
+        if unsure := self._log.held.holders(node.number):
+            self._unsure.setdefault(node.number, set()).update(unsure)
         self._wait_again(self._log.held.lost(node.number))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
@@ -447,6 +466,8 @@ class LogNodes:
             self._have_look(JID.parse(rest.decode()))
         elif kind == _HOLD:
             self._hold(node, JID.parse(rest.decode()))
+        elif kind == _UNSURE:
+            self._missed(node, {sid for (sid,) in _ID.iter_unpack(rest)})
         elif kind == _LOST:
             self._lost_by_others(rest)
         elif kind == _WAITING:

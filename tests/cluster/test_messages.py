@@ -240,6 +240,25 @@ class SplitTests(MessagesTestCase):
         self.run_for(20)
         self.assertEqual(bodies(juliet), ["hello"])
 
+    def test_lost_on_the_way_to_one_that_takes_none(self) -> None:
+        """So is one for the full JID of a client of negative priority, before what is newer."""
+        juliet = self.juliet()
+        juliet.send("<presence><priority>-1</priority></presence>")
+        for other in ("a", "c"):
+            self.cut("b", other)
+        self.say("older", str(juliet.jid))
+        self.run_for(10)
+        self.say("not for her", "juliet@localhost")
+        self.heal()
+        while "b" not in self.servers["a"].mesh.peers:
+            self.run_for(0.1)
+        self.say("newer", str(juliet.jid))
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["older", "newer"])
+        juliet.send("<presence/>")
+        self.run_for(1)
+        self.assertEqual(bodies(juliet), ["not for her"])
+
     def test_lost_while_split(self) -> None:
         """What a node had on its way that dies when one is back who had given it up is not lost."""
         self.run_for(40)
