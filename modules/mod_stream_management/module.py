@@ -47,7 +47,8 @@ _IDLE: Final = 0.5
 _APART: Final = 0.02
 """Seconds between two looks at those that have come to their time."""
 _GRACE: Final = 5.0
-"""Seconds that a client has to acknowledge more than ``buffer_max`` stanzas; MongooseIM's."""
+"""Seconds that a client has to acknowledge more than ``buffer_max`` stanzas, MongooseIM's; or to
+come back for them."""
 
 
 class StreamManagement(Module[StreamManagementOptions]):
@@ -222,6 +223,8 @@ class StreamManagement(Module[StreamManagementOptions]):
             claim = self.claim if self.handover is None else self.handover.claim
             ledger, h = await claim(stream.user, event.nonza.attributes)
         except Refused as refusal:
+            reason = refusal.condition
+            self.log.info("session_not_resumed user=%s reason=%s", stream.user.bare, reason)
             stream.send_bytes(sm.failed(refusal.condition, refusal.h))
             return STOP
         if not stream.closed:
@@ -286,9 +289,11 @@ class StreamManagement(Module[StreamManagementOptions]):
         ledger = _ledger(event.session)
         if ledger is None or not ledger.resume_id:
             return None
-        if not ledger.complete or ledger.queued > self.rules.limit:
+        if not ledger.complete or self._is_too_much(ledger):
             return None
         self._hibernate(ledger)
+        if ledger.queued > self.rules.limit:
+            self.overflowed(ledger)
         return STOP
 
     def _hibernate(self, ledger: SessionLedger, seconds: float | None = None) -> None:
@@ -296,7 +301,8 @@ class StreamManagement(Module[StreamManagementOptions]):
         ledger.session.hibernate()
         ledger.expires_at = self.clock.seconds() + (ledger.timeout if seconds is None else seconds)
         self._deadlines.add(ledger, ledger.expires_at)
-        self.log.info("session_waits jid=%s seconds=%d", ledger.session.jid, ledger.timeout)
+        jid, seconds, queued = ledger.session.jid, ledger.timeout, ledger.queued
+        self.log.info("session_waits jid=%s seconds=%d unacknowledged=%d", jid, seconds, queued)
 
     def _wake(self, ledger: SessionLedger) -> None:
         if ledger.expires_at is not None:
@@ -382,14 +388,25 @@ class StreamManagement(Module[StreamManagementOptions]):
             self.later(max(_APART, self._idle[0][0] - now), self._look_at_idle)
 
     def overflowed(self, ledger: SessionLedger) -> None:
-        """A client does not acknowledge. If it is there, it is given some time."""
-        if not ledger.session.connected:
-            self.later(0, self._give_up, ledger)
-        elif ledger.dropping or ledger.queued > self.rules.limit + self.rules.burst:
+        """A client does not acknowledge. If it is there, or was just now, it is given some time."""
+        seconds = self._patience(ledger)
+        if ledger.session.connected and (ledger.dropping or self._is_too_much(ledger)):
             self._drop(ledger)
+        elif seconds <= 0 or self._is_too_much(ledger):
+            self.later(0, self._give_up, ledger)
         elif ledger.acknowledged_before is None:
             ledger.acknowledged_before = ledger.acknowledged
-            self.later(_GRACE, self._judge, ledger)
+            self.later(seconds, self._judge, ledger)
+
+    def _is_too_much(self, ledger: SessionLedger) -> bool:
+        """Whether more waits for an acknowledgement than a client may be given time for."""
+        return ledger.queued > self.rules.limit + self.rules.burst
+
+    def _patience(self, ledger: SessionLedger) -> float:
+        """Seconds that a client has; what it has acknowledged may be lost with its connection."""
+        if ledger.expires_at is None:
+            return _GRACE
+        return ledger.expires_at - ledger.timeout + _GRACE - self.clock.seconds()
 
     def _give_up(self, ledger: SessionLedger) -> None:
         if ledger.session.ledger is ledger and ledger.queued > self.rules.limit:
@@ -399,7 +416,7 @@ class StreamManagement(Module[StreamManagementOptions]):
         before, ledger.acknowledged_before = ledger.acknowledged_before, None
         if ledger.session.ledger is not ledger or ledger.queued <= self.rules.limit:
             return
-        if ledger.acknowledged == before:
+        if ledger.acknowledged == before and ledger.session.connected:
             self._drop(ledger)
         else:
             self.overflowed(ledger)

@@ -40,7 +40,7 @@ class StreamManagementOptions:
         minimum=1,
         doc="Stanzas that may wait for one client's acknowledgement. Beyond, messages stay in the "
         "message log alone and the session cannot be resumed; those that are not in the log end "
-        "the stream. A client that is connected is given five seconds to acknowledge.",
+        "the stream. A client is given five seconds to acknowledge, and as many to come back.",
     )
     ack: bool = option(True, doc="Ask clients for acknowledgements.")
     ack_freq: int = option(

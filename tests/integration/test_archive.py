@@ -9,6 +9,7 @@ from twisted.trial.unittest import SkipTest
 from mongoosetw.testing.postgres import PostgreSQL
 from tests.integration.node import CONFIG, NodeTestCase
 
+VERBOSE = CONFIG.replace("[general]", '[general]\nloglevel = "info"')
 SCRIPT = Path(__file__).with_name("slixmpp_archive.py").resolve()
 MODULES = """
 [modules.mod_presence]
@@ -24,7 +25,7 @@ MODULES = """
 class SlixmppArchiveTests(NodeTestCase):
     """slixmpp's xep_0313, xep_0059 and xep_0198 on SQLite."""
 
-    config = CONFIG + MODULES
+    config = VERBOSE + MODULES
 
     def test_archive_pages_and_resumption(self) -> None:
         """The client finds every message once, and gets what it missed after resuming."""
@@ -38,7 +39,9 @@ class SlixmppArchiveTests(NodeTestCase):
             check=False,
         )
         expected = [f"{what} True" for what in ("received", "resumed", "archive", "newest")]
-        self.assertEqual(done.stdout.splitlines(), [*expected, "metadata True"], done.stderr)
+        log = (self.folder / "log").read_text()
+        seen = f"{done.stderr}\nthe server:\n{log}"
+        self.assertEqual(done.stdout.splitlines(), [*expected, "metadata True"], seen)
 
 
 class PostgreSQLSlixmppArchiveTests(SlixmppArchiveTests):
@@ -51,5 +54,5 @@ class PostgreSQLSlixmppArchiveTests(SlixmppArchiveTests):
         database = PostgreSQL()
         self.addCleanup(database.close)
         database.start()
-        self.config = CONFIG + MODULES + database.configuration
+        self.config = VERBOSE + MODULES + database.configuration
         super().setUp()

@@ -270,11 +270,55 @@ class OverflowTests(StreamManagementTestCase):
         """A session that waits for its client ends when too much has come for it."""
         log = self.use_fake_log()
         self.juliet.lose()
+        self.clock.advance(5)
         self.overflow(10)
         self.assertEqual(self.closed, [])
         self.say("10")
         self.assertEqual(self.closed, ["resource-constraint"])
         self.assertEqual(len(log.left), 11)
+
+
+    def test_lost_in_a_burst(self) -> None:
+        """A client that is lost before it could acknowledge, and comes back at once, resumes."""
+        self.overflow(15)
+        self.juliet.lose()
+        self.say("15")
+        self.clock.advance(4)
+        again = self.juliet.resume(15)
+        self.assertEqual(self.heard(again), ["15"])
+        again.ack()
+        self.clock.advance(600)
+        self.assertEqual(self.closed, [])
+
+    def test_lost_late_in_a_burst(self) -> None:
+        """It has five seconds from then on, whatever it had before."""
+        self.overflow(15)
+        self.clock.advance(4)
+        self.juliet.lose()
+        self.clock.advance(4)
+        self.assertEqual(self.closed, [])
+        self.clock.advance(1)
+        self.assertEqual(self.closed, ["resource-constraint"])
+
+    def test_lost_and_back_without_acknowledging(self) -> None:
+        """Who has come back has the time that others have who do not acknowledge."""
+        log = self.use_fake_log()
+        self.overflow(15)
+        self.juliet.lose()
+        self.clock.advance(4)
+        again = self.juliet.resume(0)
+        self.assertEqual(len(self.heard(again)), 15)
+        self.say("15")
+        self.clock.advance(10)
+        self.assertEqual(self.closed, [])
+        again.lose()
+        self.assertEqual(len(log.left), 11)
+
+    def test_too_much_while_away(self) -> None:
+        """Within the five seconds there is a bound for who is away, too."""
+        self.juliet.lose()
+        self.overflow(211)
+        self.assertEqual(self.closed, ["resource-constraint"])
 
 
 class HandlerTests(StreamManagementTestCase):
