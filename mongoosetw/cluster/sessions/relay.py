@@ -262,8 +262,8 @@ class Relay:
         says goodbye then; what that has said may have been quicker. And who is at another node now
         has looked around from there: what would be passed on may be older than what it has seen.
         Who has moved with its session has not: for that one it is passed on, in its order.
-        Or it is for somebody who is not available any more, or was shown to an earlier client of the
-        address: the newer one looks around, too, and what it is told by that comes behind.
+        Or it is for somebody who is not available any more, or was shown to an earlier client of
+        the address: the newer one looks around, too, and what it is told by that comes behind.
         """
         sender = got.stanza.from_
         if sender is None or self._is_passed_on(got):
