@@ -241,8 +241,8 @@ class LogNodes:
         payload = struct.pack(f"!B{len(owners)}Q", _MAY_WAIT, *owners)
         self._mesh.broadcast(CHANNEL, payload)
 
-    async def _owners_of_all(self, node: Node) -> set[int]:
-        """For whom anything waits, including what another node is writing right now.
+    async def _owners_of_all(self, node: Node | None) -> set[int]:
+        """For whom anything waits, including what another node may be writing right now.
 
         :raises CallFailed: the node does not answer.
         :raises DatabaseUnavailable: the table cannot be read.

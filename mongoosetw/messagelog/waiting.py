@@ -16,16 +16,20 @@ AGAIN: Final = 0.25
 """Seconds until a node is asked again that could not say what it has written; each time twice as
 long."""
 _LONGEST: Final = 8.0
+RENEWED: Final = 3600.0
+"""Seconds after which it is looked for whom nothing waits any more."""
 
 
 class MayWait:
     """The owners of all rows in ``message_pending``, and some who have none any more.
 
-    Whoever writes a row for an owner that is not among them tells the other nodes. What was
-    written while there was no link is read from the database when there is one.
+    Whoever writes a row for an owner tells the other nodes, unless they were told within the hour.
+    What was written while there was no link is read from the database when there is one. Every
+    hour those are forgotten of whom nobody has told for two, and who have no row.
 
     :param tell: sends owners to all nodes.
-    :param read: reads all that a node, which has just been linked, may have written.
+    :param read: reads all that is written, and that a node which has just been linked may be
+        writing.
     :param timers: for what could not be read.
     """
 
@@ -34,7 +38,7 @@ class MayWait:
         mesh: Mesh,
         flusher: TurnFlusher,
         tell: Callable[[list[int]], None],
-        read: Callable[[Node], "Deferred[set[int]]"],
+        read: Callable[[Node | None], "Deferred[set[int]]"],
         timers: Timers,
     ) -> None:
         self._mesh = mesh
@@ -43,6 +47,8 @@ class MayWait:
         self._read = read
         self._timers = timers
         self._owners: set[int] = set()
+        self._fresh: set[int] = set()  # since the last look, and before that since the one before
+        self._recent: set[int] = set()
         self._told: set[int] = set()  # to all nodes that are linked
         self._new: list[int] = []
         self._unknown: set[str] = set()
@@ -53,11 +59,12 @@ class MayWait:
         """The log is open, maybe on a node that is linked since long."""
         for node in self._mesh.peers.values():
             self._up(node)
+        self._timers.later(RENEWED, self._renew)
 
     def add(self, owner: int) -> None:
         """A row is written for an owner."""
         if owner not in self._told:
-            self._owners.add(owner)
+            self._fresh.add(owner)
             self._told.add(owner)
             if not self._new:
                 self._flusher.add(self)
@@ -70,11 +77,23 @@ class MayWait:
 
     def learn(self, owners: Iterable[int]) -> None:
         """Rows were written by another node, or an earlier process."""
-        self._owners.update(owners)
+        self._fresh.update(owners)
 
     def __contains__(self, owner: int) -> bool:
         """Whether something may wait; always, while another node may know better."""
-        return owner in self._owners or bool(self._unknown) or self._mesh.awaited
+        known = owner in self._owners or owner in self._fresh
+        return known or bool(self._unknown) or self._mesh.awaited
+
+    def _renew(self) -> None:
+        self._timers.later(RENEWED, self._renew)
+        fresh, self._fresh = self._fresh, set()
+        recent, self._recent = self._recent | fresh, fresh
+        self._owners |= fresh
+        self._told.clear()
+        self._read(None).addCallbacks(self._forget, _unreadable, (recent,))
+
+    def _forget(self, found: set[int], recent: set[int]) -> None:
+        self._owners = found | recent
 
     def _up(self, node: Node) -> None:
         self._told.clear()
@@ -115,3 +134,8 @@ class MayWait:
             self._unknown.discard(node.name)
         else:
             self._unknown.add(node.name)  # it may live, and write
+
+
+def _unreadable(failure: Failure) -> None:
+    """All are known still."""
+    failure.trap(DatabaseUnavailable)

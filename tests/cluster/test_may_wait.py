@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed
-from mongoosetw.messagelog.waiting import AGAIN, MayWait
+from mongoosetw.messagelog.waiting import AGAIN, RENEWED, MayWait
 from mongoosetw.net.flush import TurnFlusher
+from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.timers import Timers
 
 B = Node("b", 1, 1)
@@ -133,3 +134,51 @@ class MayWaitTests(SynchronousTestCase):
         """There may be nodes that were not reached yet."""
         self.mesh.awaited = True
         self.assertIn(4, self.known)
+
+    def hours(self, number: int, *found: int) -> list[list[int]]:
+        """Some hours pass; what is in the database meanwhile."""
+        for _ in range(number):
+            self.reading = succeed(set(found))
+            self.clock.advance(RENEWED)
+        return self.add()
+
+    def test_forgotten(self) -> None:
+        """Who has nothing that waits is forgotten after some hours, if nobody has told of it."""
+        self.known.start()
+        self.add(1, 2)
+        self.known.learn((3, 4))
+        self.hours(1)
+        self.known.learn((4,))
+        self.hours(2, 2)
+        self.assertEqual([owner for owner in range(5) if owner in self.known], [2, 4])
+        self.hours(1)
+        self.assertEqual([owner for owner in range(5) if owner in self.known], [])
+
+    def test_told_again(self) -> None:
+        """Others are told again of who they may have forgotten by then."""
+        self.known.start()
+        self.assertEqual(self.add(1), [[1]])
+        self.hours(1, 1)
+        self.assertEqual(self.add(1), [[1]])
+        self.assertEqual(self.add(1), [])
+
+    def test_told_meanwhile(self) -> None:
+        """What is told while the database is being read is not forgotten, nor what was before."""
+        self.known.start()
+        self.add(1)
+        self.clock.advance(RENEWED)
+        self.known.learn((2,))
+        self.assertIn(1, self.known)
+        self.reading.callback(set())
+        self.assertEqual([owner in self.known for owner in (1, 2)], [True, True])
+
+    def test_database_away(self) -> None:
+        """Nobody is forgotten while the database is away."""
+        self.known.start()
+        self.add(1)
+        for _ in range(4):
+            self.reading = fail(DatabaseUnavailable())
+            self.clock.advance(RENEWED)
+        self.assertIn(1, self.known)
+        self.hours(1)
+        self.assertNotIn(1, self.known)
