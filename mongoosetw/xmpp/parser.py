@@ -33,6 +33,8 @@ _POOL_SIZE: Final = 16
 _INVALID_TOKEN: Final = 4
 _UNDEFINED_ENTITY: Final = 11
 _LONGEST_CHARACTER: Final = 4
+_WHITESPACE: Final = b" \t\r\n"
+"""Before a header it is the end of what came before, as of a line with the last step of a login."""
 _STREAM: Final = f"{ns.STREAM} stream"
 _RESTARTING: Final = frozenset({ns.SASL, ns.TLS})
 _utf_8: Final = codecs.getincrementaldecoder("utf-8")
@@ -421,6 +423,8 @@ class StreamParser:
         """
         core = self._core
         if core is None:
+            if not self._opened and not (data := data.lstrip(_WHITESPACE)):
+                return []
             if not self._opened and (known := _known_headers.get(data)) is not None:
                 if len(known) <= self.limits.attributes:
                     self._opened = self._shared = True

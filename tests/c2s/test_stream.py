@@ -129,6 +129,30 @@ class NegotiationTests(ServerTestCase):
         client.send(f"<abort xmlns='{ns.SASL}'/>")
         self.assertIn(b"<aborted/>", client.output())
 
+    def test_abort_of_a_failed_login(self) -> None:
+        """A client that aborts what has failed already may try again as often as any other."""
+        self.register("romeo@localhost", "secret")
+        client = self.connect_raw()
+        client.open()
+        for _ in range(2):
+            client.send(AUTH.format(plain("romeo", "wrong")))
+            client.send(f"<abort xmlns='{ns.SASL}'/>")
+        client.send(AUTH.format(plain("romeo", "secret")))
+        self.assertIn(b"<success", client.output())
+
+    def test_newline_after_a_step_of_the_login(self) -> None:
+        """Whitespace behind the login, in the same packet or not, is none before the new header."""
+        self.register("romeo@localhost", "secret")
+        for ending in (("\n",), ("", "\r\n"), ("\n", " \t")):
+            client = self.connect_raw()
+            client.open()
+            login = AUTH.format(plain("romeo", "secret"))
+            for part in (login + ending[0], *ending[1:]):
+                client.send(part)
+            client.open()
+            client.send(BIND)
+            self.assertIn(b"<jid>romeo@localhost/", client.output())
+
     def test_silence_before_login_times_out(self) -> None:
         """A client that does not log in within state_timeout gets connection-timeout."""
         client = self.connect_raw()
