@@ -291,7 +291,7 @@ class ClientStream:
         elif asked is Input.NONZA:
             return self._extension(event)
         elif asked is Input.ABORT:
-            self.login_failed(negotiation.sasl_failure("aborted"), "")
+            self._abort()
         else:
             return self._sasl(asked, event)
         return None
@@ -313,6 +313,14 @@ class ClientStream:
             return self._login.begin(event)
         assert self._login is not None
         return self._login.respond(event)
+
+    def _abort(self) -> None:
+        """RFC 6120 §6.4.4; some clients abort even an exchange that has failed."""
+        failure = negotiation.sasl_failure("aborted")
+        if self._login is None:
+            self.write(failure)
+        else:
+            self.login_failed(failure, "")
 
     # -- negotiation
 

@@ -34,7 +34,7 @@ TABLE: Final = {
         NO_STREAM, NO_STREAM, NO_STREAM, "<not-well-formed xmlns=",
     ),
     State.OPEN: (
-        EARLY, "<proceed ", "<success ", EARLY, EARLY,
+        EARLY, "<proceed ", "<success ", EARLY, "<aborted/>",
         EARLY, EARLY, EARLY, "</stream:stream>",
     ),
     State.SASL: (
