@@ -319,7 +319,7 @@ class Roster(Module[RosterOptions]):
         state, routed = rules.outbound(before, stanza.type)
         if routed:
             # §3.1.2: from and to are bare JIDs
-            self.host.route(stanza.copy(from_=user, to=contact))
+            await self._hand_over(stanza.copy(from_=user, to=contact))
         if state.from_ and not before.from_:
             self._show_presence(user, contact)
         elif before.from_ and not state.from_:
@@ -355,7 +355,7 @@ class Roster(Module[RosterOptions]):
         if shown:
             self._show(user, stanza.copy(from_=contact, to=user))
         if answer:
-            self._route(user, contact, answer)
+            await self._hand_over(_managing(user, contact, answer))
         if state.from_ and (answer or not before.from_):
             self._show_presence(user, contact)
         elif before.from_ and not state.from_:
@@ -389,7 +389,17 @@ class Roster(Module[RosterOptions]):
             hide_presence(session, contact)
 
     def _route(self, user: JID, contact: JID, type: str) -> None:
-        self.host.route(Stanza.make("presence", from_=user, to=contact, type=type))
+        self.host.route(_managing(user, contact, type))
+
+    async def _hand_over(self, stanza: Stanza) -> None:
+        """Routes a stanza ahead of the presence that it lets through (RFC 6120 §10.1)."""
+        pending = self.host.router.route(stanza)
+        if pending is not None:
+            await pending
+
+
+def _managing(user: JID, contact: JID, type: str) -> Stanza:
+    return Stanza.make("presence", from_=user, to=contact, type=type)
 
 
 def _check_owner(iq: IQ) -> None:

@@ -1,7 +1,11 @@
 """mod_roster and mod_presence: rosters, subscriptions, and who sees whom."""
 
+from twisted.internet.defer import Deferred
+
 from modules.mod_roster import rules
+from mongoosetw.hooks.bus import Order
 from mongoosetw.hooks.roster import RosterChanged, RosterGet
+from mongoosetw.hooks.routing import FilterLocalPacket
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
@@ -163,6 +167,29 @@ class SubscriptionTests(RosterTestCase):
         kinds = [(s.kind, s.type, str(s.from_)) for s in self.romeo.received]
         self.assertIn(("presence", "subscribed", "juliet@localhost"), kinds)
         self.assertIn(("presence", "", "juliet@localhost/b"), kinds)
+
+    def test_presence_behind_the_approval(self) -> None:
+        """Presence comes behind the approval that lets it through, however long that takes."""
+        waiting: list[Deferred[None]] = []
+
+        def wait(event: FilterLocalPacket) -> Deferred[None] | None:
+            if event.stanza.type != "subscribed":
+                return None
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.host.hooks.add(FilterLocalPacket, Order.FIRST, "test", wait)
+        self.host.hooks.publish()
+        for client in (self.romeo, self.juliet):
+            client.send("<presence/>")
+        self.romeo.send("<presence to='juliet@localhost' type='subscribe'/>")
+        self.romeo.pump()
+        self.romeo.events.clear()
+        self.juliet.send("<presence to='romeo@localhost' type='subscribed'/>")
+        self.romeo.nothing()
+        waiting.pop().callback(None)
+        seen = [(stanza.type, str(stanza.from_)) for stanza in self.romeo.received]
+        self.assertEqual(seen, [("subscribed", "juliet@localhost"), ("", "juliet@localhost/b")])
 
     def test_request_waits_for_login(self) -> None:
         """A request to somebody who is away is shown when they become available."""
