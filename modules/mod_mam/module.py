@@ -47,8 +47,8 @@ class MAM(Module[MAMOptions]):
         XEP(424, "0.4.0"),
         XEP(441, "0.2.0"),
     )
-    features = (ns.STANZA_ID,)
-    user_features = (ns.MAM, f"{ns.MAM}#extended", ns.STANZA_ID)
+    # The server's, too, as in MongooseIM: there are clients that ask nobody else (Profanity)
+    features = user_features = (ns.MAM, f"{ns.MAM}#extended", ns.STANZA_ID)
     schema = SCHEMA
     archived = Counter("mod_mam_pm_archive_message_count", "Messages shown in an archive")
     looked_up = Counter("mod_mam_pm_lookup_count", "Pages read")

@@ -166,6 +166,19 @@ class ArchivingTests(ArchiveTestCase):
         self.assertEqual(self.query(nobody).bodies, [])
 
 
+class DiscoveryTests(ArchiveTestCase):
+    """Where clients look for archives."""
+
+    modules = {**ArchiveTestCase.modules, "mod_disco": {}}
+
+    def test_announced(self) -> None:
+        """Accounts announce their archive, and so does the server: some clients ask only that."""
+        for to in ("romeo@localhost", "localhost"):
+            request = f"<iq type='get' id='d' to='{to}'><query xmlns='{ns.DISCO_INFO}'/></iq>"
+            answer = self.romeo.request(request)
+            self.assertIn(f"<feature var='{ns.MAM}'/>", answer.inner.decode())
+
+
 class PrefsTests(ArchiveTestCase):
     """What users want archived (XEP-0441)."""
 
