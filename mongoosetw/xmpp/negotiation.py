@@ -45,8 +45,13 @@ class Input(Enum):
 _LEGAL: Final = {
     State.CONNECTED: {Input.HEADER, Input.CLOSE},
     State.OPEN: {
-        Input.STARTTLS, Input.AUTH, Input.ABORT, Input.IQ, Input.NONZA, Input.CLOSE,
-    },  # fmt: skip
+        Input.STARTTLS,
+        Input.AUTH,
+        Input.ABORT,
+        Input.IQ,
+        Input.NONZA,
+        Input.CLOSE,
+    },
     State.SASL: {Input.RESPONSE, Input.ABORT, Input.CLOSE},
     State.PROVEN: {Input.HEADER, Input.CLOSE},
     State.BINDING: {Input.IQ, Input.NONZA, Input.CLOSE},
