@@ -211,6 +211,11 @@ class HeaderTests(ServerTestCase):
         for claimed in ("from='juliet@localhost'", "from='romeo@other.example'", "from='@'"):
             self.assertIn("<invalid-from", self.second_header(f"to='localhost' {claimed}"))
 
+    def test_machine_as_sender(self) -> None:
+        """A header that names the client's machine, as Perl's clients do, names nobody else."""
+        for claimed in ("from='localhost'", "from='desk.example'", "from=''"):
+            self.assertIn("<bind ", self.second_header(f"to='localhost' {claimed}"))
+
     def test_other_domain_after_login(self) -> None:
         """A login is for one domain."""
         self.assertIn("<host-unknown", self.second_header("to='other.example'"))
