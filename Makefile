@@ -76,7 +76,7 @@ crash: $(VENV)/.test
 # SIMULATE_SEED=123 plays one again; SIMULATE_LONG=1: up to 3000 users, up to 50 nodes.
 SIMULATE_SEEDS ?= 1000
 simulate: $(VENV)/.test
-	$(BIN)/python -m tests.simulation $(or $(SIMULATE_SEED),--seeds 1-$(SIMULATE_SEEDS)) \
+	$(BIN)/python -m tests.simulation $(if $(SIMULATE_SEED),$(SIMULATE_SEED) --events,--seeds 1-$(SIMULATE_SEEDS)) \
 	  $(if $(SIMULATE_LONG),--long) $(if $(SIMULATE_REDIS),--redis)
 
 format: $(VENV)/.test

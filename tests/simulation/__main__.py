@@ -24,6 +24,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--groups", default=",".join(GROUPS), help="what to check")
     parser.add_argument("--long", action="store_true", help="more users and nodes")
     parser.add_argument("--redis", action="store_true", help="sessions are looked up in Redis")
+    parser.add_argument("--events", action="store_true", help="print all that happens")
     parser.add_argument("--digest", action="store_true", help="print what identifies each run")
     return parser.parse_args(arguments)
 
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     began, failed = time.monotonic(), []
     seeds = _seeds(options)
     for seed in seeds:
-        world = play(Plan.of(seed, long=options.long, redis=options.redis), groups)
+        plan = Plan.of(seed, long=options.long, redis=options.redis)
+        world = play(plan, groups, print) if options.events else play(plan, groups)
         if options.digest:
             print(seed, world.digest)
         if world.problems:

@@ -1,8 +1,9 @@
 """Plays seeds, and tells what was wrong."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
+from traceback import format_exc
 from typing import Final
 from unittest.mock import patch
 
@@ -24,15 +25,24 @@ class _Errors(logging.Handler):
         self._world.problem(f"a server logs {self.format(record)}")
 
 
-def play(plan: Plan, groups: Iterable[str] = ALL) -> World:
-    """Plays a plan; what is wrong is in the world's ``problems``."""
+def play(
+    plan: Plan,
+    groups: Iterable[str] = ALL,
+    told: Callable[[str], object] = lambda event: None,
+) -> World:
+    """Plays a plan; what is wrong is in the world's ``problems``.
+
+    :param told: each event as it happens.
+    """
     # What is drawn for the database decides in which order rows stand there.
     with patch("secrets.token_bytes", Random(plan.seed).randbytes):
-        world = World(plan)
+        world = World(plan, told)
         handler = _Errors(world)
         logging.getLogger("mongoosetw").addHandler(handler)
         try:
             _play(world, groups)
+        except Exception:  # boundary: whatever a server raises, further seeds are played
+            world.problem(format_exc())
         finally:
             logging.getLogger("mongoosetw").removeHandler(handler)
             world.cluster.close()

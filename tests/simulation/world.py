@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
 
@@ -49,8 +50,12 @@ class World:
     :ivar bindings: how many sessions there have been.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, told: Callable[[str], object] = lambda event: None) -> None:
+        """
+        :param told: each event as it happens.
+        """
         self.plan = plan
+        self._told = told
         self.random = Random(plan.seed)
         self.clock = HeapClock()
         self.cluster = MemoryCluster(
@@ -107,6 +112,7 @@ class World:
         """Writes down what happens."""
         line = f"{self.clock.seconds():9.4f} {text}"
         self.events.append(line)
+        self._told(line)
         self._digest.update(line.encode())
 
     @property
