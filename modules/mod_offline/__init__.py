@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 
 from modules.mod_offline import rules
 from modules.mod_offline.catchup import CatchUp
+from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.config.options import option
 from mongoosetw.delivery import deliver_message_to_bare
 from mongoosetw.hooks.bus import STOP, Order, Outcome
@@ -199,8 +200,15 @@ class Offline(Module[OfflineOptions]):
         if event.stanza.log is None:
             return STOP if self._is_elsewhere(event) else None
         self.messages.keep(event.session.bare, event.stanza.log, event.session.sid)
-        self.later(0, self.offer, event.session.bare)
+        self.later(0, self._offer_again, event.session)
         return STOP
+
+    def _offer_again(self, ended: SessionLike) -> None:
+        """A newer session of the address gets what was for that, whatever its priority is."""
+        self.offer(ended.bare)
+        place = self.host.sessions.get(ended.jid)
+        if place is not None and place.available and (place.priority or 0) < 0:
+            place.in_place(self._has_missed)
 
     def _is_elsewhere(self, event: UnacknowledgedMessage) -> bool:
         """Whether another session has got a message for certain: else it would be in the log."""
@@ -287,10 +295,13 @@ class Offline(Module[OfflineOptions]):
         """Messages wait for a user who is there, or was a moment ago."""
         self.offer(event.user, here=event.here)
         if event.missed is not None:
-            event.missed.in_place(self._catch_up_here)
+            event.missed.in_place(self._has_missed)
 
-    def _catch_up_here(self, session: SessionLike | None) -> None:
-        if session is not None and session.local:
+    def _has_missed(self, session: SessionLike | None) -> None:
+        """A session looks for what waits for its own address."""
+        if isinstance(session, RemoteSession):
+            self.messages.missed(session)
+        elif session is not None:
             self.catch_up(session)
 
     def offer(self, user: JID, *, here: bool = False) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.alone import Alone
+from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike, UserSendMessage
 from mongoosetw.messagelog import indexing, reading
 from mongoosetw.messagelog.entry import WRITTEN, Entry
@@ -410,6 +411,10 @@ class MessageLog:
     def look(self, session: SessionLike) -> None:
         """Has the node of a session look for what waits for its user."""
         self._nodes.look(session)
+
+    def missed(self, session: RemoteSession) -> None:
+        """Has a session of another node look for what waits for its own address alone."""
+        self._nodes.unsure.tell(session.node, (session.sid,))
 
     def after_commit(self, function: Callable[[], object]) -> None:
         """Calls a function when all that was written so far is on disk; never, if that fails."""

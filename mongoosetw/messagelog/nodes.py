@@ -7,7 +7,7 @@ one node, whichever of the two is lost.
 
 import logging
 import struct
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,15 +15,15 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.mesh import Node, is_first
-from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
+from mongoosetw.messagelog.unsure import Unsure, sids_of
 from mongoosetw.messagelog.waiting import MayWait
-from mongoosetw.messagelog.writing import BeingWritten
+from mongoosetw.messagelog.writing import BeingWritten, unless_gone
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.timers import Timers
 from mongoosetw.xmpp.jid import JID
@@ -85,7 +85,7 @@ class LogNodes:
         self._flushing = False
         self._recent: dict[int, float] = {}
         self._lost: set[int] = set()
-        self._unsure: dict[int, set[int]] = {}  # sids of sessions, by their nodes
+        self.unsure = Unsure(server.mesh, CHANNEL, _UNSURE)
         self._looks = 0
         self._reaches: dict[int, int] = {}
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
@@ -188,7 +188,7 @@ class LogNodes:
             return succeed(b"")
         payload = struct.pack(f"!{len(ids)}Q", *ids)
         asked = self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
-        return asked.addErrback(_unless_gone)
+        return asked.addErrback(unless_gone)
 
     async def _part(self, ids: list[int]) -> None:
         self._log.held.part_with(ids)
@@ -269,11 +269,18 @@ class LogNodes:
     def _tell_all(self, owners: Iterable[int]) -> None:
         """What waits for some owners is for whoever of them is there."""
         wanted = set(owners)
-        if wanted and any(host.locate for host in self._server.hosts.values()):
-            # Nobody knows all sessions: whoever has one of theirs knows them all
-            payload = struct.pack(f"!{len(wanted)}Q", *wanted)
-            self._mesh.broadcast(CHANNEL, bytes((_WAITING,)) + payload)
+        if wanted and self._locates:
+            for node in self._mesh.peers.values():
+                self._send_waiting(node, wanted)
         self._tell_present(wanted)
+
+    @property
+    def _locates(self) -> bool:
+        """Whether nobody knows all sessions: then whoever has one of a user knows them all."""
+        return any(host.locate for host in self._server.hosts.values())
+
+    def _send_waiting(self, node: Node, owners: Collection[int]) -> None:
+        self._mesh.send(node.name, CHANNEL, struct.pack(f"!B{len(owners)}Q", _WAITING, *owners))
 
     def _tell_present(self, owners: set[int]) -> None:
         for host in self._server.hosts.values():
@@ -367,15 +374,14 @@ class LogNodes:
         self._written.believe(node.number)
         if node.number in self._settled:
             self.flush()
-        if unsure := self._unsure.pop(node.number, None):
-            payload = struct.pack(f"!B{len(unsure)}Q", _UNSURE, *unsure)
-            self._mesh.send(node.name, CHANNEL, payload)
+        self.unsure.linked(node)
+        if self._recent and self._locates:
+            self._log.after_commit(lambda: self._send_waiting(node, self._recent))
 
     def _down(self, node: Node) -> None:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._repeats.lost(node.name)
-        if unsure := self._log.held.holders(node.number):
-            self._unsure.setdefault(node.number, set()).update(unsure)
+        self.unsure.lost(node, self._log.held.holders(node.number))
         self._wait_again(self._log.held.lost(node.number))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
@@ -467,7 +473,7 @@ class LogNodes:
         elif kind == _HOLD:
             self._hold(node, JID.parse(rest.decode()))
         elif kind == _UNSURE:
-            self._missed(node, {sid for (sid,) in _ID.iter_unpack(rest)})
+            self._missed(node, sids_of(rest))
         elif kind == _LOST:
             self._lost_by_others(rest)
         elif kind == _WAITING:
@@ -485,14 +491,6 @@ class LogNodes:
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         Deferred.fromCoroutine(coroutine).addErrback(_log_failure)
-
-
-def _unless_gone(failure: Failure) -> bytes:
-    failure.trap(CallFailed)
-    error: Any = failure.value
-    if error.reason not in ("link-lost", "no-link"):
-        raise error
-    return b""  # its messages are taken over
 
 
 def _log_failure(failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -81,3 +82,12 @@ class BeingWritten:
         If that is lost, so is the sender's acknowledgement: it is sent again, and all behind it.
         """
         return self._broken.pop(owner, set())
+
+
+def unless_gone(failure: Failure) -> bytes:
+    """A node that is gone has no answer: its messages are taken over."""
+    failure.trap(CallFailed)
+    error: Any = failure.value
+    if error.reason not in ("link-lost", "no-link"):
+        raise error
+    return b""

@@ -130,6 +130,22 @@ class ElsewhereTests(MovesTestCase):
         self.run_for(40)
         again.nothing()
 
+    def test_hidden_before_a_link(self) -> None:
+        """A client that moves and hides before its new node has a link to a contact's is seen to
+        go."""
+        self.cluster.network.reconnect_delay = 0.4
+        self.cut("a", "c")
+        self.run_for(15)
+        self.heal()
+        again = self.resume(self.juliet, "c")
+        again.send("<presence type='unavailable'/>")
+        self.assertNotIn("c", self.servers["a"].mesh.peers)
+        self.run_for(0.9)
+        self.assertIn("c", self.servers["a"].mesh.peers)
+        self.run_for(5)
+        self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
+        self.romeo.nothing()
+
     def test_contact_lost_soon(self) -> None:
         """Who has come a moment ago sees a contact that goes with its node go, once; and back."""
         again = self.resume(self.juliet, "c")

@@ -259,6 +259,21 @@ class SplitTests(MessagesTestCase):
         self.run_for(1)
         self.assertEqual(bodies(juliet), ["not for her"])
 
+    def test_for_an_older_one_of_the_address(self) -> None:
+        """What came for a session while a newer one had its address elsewhere is for that."""
+        old = self.juliet("a")
+        self.cut("a", "b")
+        self.cut("b", "c")
+        self.run_for(10)
+        juliet = self.juliet()
+        juliet.send("<presence><priority>-1</priority></presence>")
+        self.say("older", str(juliet.jid))
+        self.assertEqual(bodies(old), ["older"])
+        self.heal()
+        self.run_for(10)
+        self.say("newer", str(juliet.jid))
+        self.assertEqual(bodies(juliet), ["older", "newer"])
+
     def test_lost_while_split(self) -> None:
         """What a node had on its way that dies when one is back who had given it up is not lost."""
         self.run_for(40)

@@ -1,5 +1,7 @@
 """Real servers with the back end ``redis``: what users notice, which is nothing."""
 
+from twisted.internet.defer import Deferred
+
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp.jid import JID
@@ -11,6 +13,7 @@ from tests.cluster import (
     test_sessions_shared,
 )
 from tests.cluster.friends import FriendsCase
+from tests.cluster.messages import bodies
 from tests.cluster.test_presence import JULIET, ROMEO
 
 REDIS = "sm_backend = 'redis'"
@@ -68,6 +71,28 @@ class LastWordsTests(FriendsCase):
         self.kill("b")
         self.run_for(10)
         self.assertEqual(self.seen(romeo), ["unavailable juliet/phone"])
+
+
+    def test_linked_meanwhile(self) -> None:
+        """Who hides before its node knows who is at one that is linked again is seen to go."""
+        self.befriend(ROMEO, JULIET)
+        romeo = self.log_in(f"{ROMEO}/orchard", "a")
+        juliet = self.log_in(f"{JULIET}/phone", "b")
+        self.cluster.network.reconnect_delay = 0.2
+        self.cut("a", "b")
+        self.run_for(15)
+        self.cluster.redis.frozen = True
+        ask = self.servers["b"].cluster.calls.call
+        self.patch(self.servers["b"].cluster.calls, "call", lambda *a: Deferred())
+        self.heal()
+        self.run_for(5)
+        self.assertEqual(self.seen(romeo)[-1], "available juliet/phone")
+        juliet.send("<presence type='unavailable'/>")
+        self.run_for(5)
+        self.patch(self.servers["b"].cluster.calls, "call", ask)
+        self.cluster.redis.frozen = False
+        self.run_for(20)
+        self.assertEqual(self.seen(romeo)[-1:], ["unavailable juliet/phone"])
 
 
 class SubscriptionTests(test_presence.SubscriptionTests):
@@ -191,3 +216,25 @@ class StrangerTests(ClusterTestCase):
         self.assertEqual(self.juliet.received, [])
         self.run_for(2)
         self.juliet.receives("<message from='romeo@localhost/orchard'/>")
+
+
+class RestartedNodeTests(test_messages.MessagesTestCase):
+    """What a node that was ended and started again finds in the log."""
+
+    general = REDIS
+    peer_timeout = 4.0
+
+    def test_for_somebody_elsewhere(self) -> None:
+        """What a node has stored while it was cut off comes though it is started before it is
+        linked again."""
+        juliet = self.juliet()
+        for other in ("b", "c"):
+            self.cut("a", other)
+        self.run_for(10)
+        self.say("hello")
+        self.restart("a")
+        self.run_for(5)
+        self.assertEqual(bodies(juliet), [])
+        self.heal()
+        self.run_for(20)
+        self.assertEqual(bodies(juliet), ["hello"])

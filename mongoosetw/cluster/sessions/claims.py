@@ -47,8 +47,11 @@ class Claims:
         self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
         self._aside: dict[str, list[RemoteSession]] = {}  # by address, as text
 
-    def make(self, session: RemoteSession) -> None:
-        """A session of another node has become known."""
+    def make(self, session: RemoteSession, continues: int = 0) -> None:
+        """A session of another node has become known.
+
+        :param continues: the sid that it had before it moved, if it has.
+        """
         registry = session.host.sessions
         current = registry.get(session.jid)
         if (current is not None and current.sid >= session.sid) or self._is_doomed(session):
@@ -58,7 +61,11 @@ class Claims:
         if older is None:
             return
         if isinstance(older, RemoteSession):
+            _, older.priority = self._ending.get(older, (None, older.priority))
             self.replaced(older)
+            if continues == older.sid and not session.available:
+                # It has moved, and has said goodbye where this node was not known
+                tell_lost([older], older.node, left=False)
         else:
             older.close(*REPLACED)
 

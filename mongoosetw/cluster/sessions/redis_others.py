@@ -10,7 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
-from mongoosetw.cluster.sessions.found import apply_change, is_registered, welcome
+from mongoosetw.cluster.sessions.found import (
+    apply_change,
+    is_registered,
+    tell_lost,
+    welcome,
+)
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Entry
@@ -142,11 +147,20 @@ class Others:
         before = known.priority
         appeared = apply_change(known, record)
         if not known.available:
-            self._departs(known, before)
+            self._departs(peer, known, before)
         return appeared
 
-    def _departs(self, session: RemoteSession, priority: int | None) -> None:
+    def _departs(
+        self,
+        peer: Peer,
+        session: RemoteSession,
+        priority: int | None,
+        *,
+        replaced: bool = False,
+    ) -> None:
         """A session is not available any more; clients here are told behind that, if at all.
+
+        As long as nodes do not know all of each other, they may not be.
 
         :param priority: that it has had; None if it was not available before.
         """
@@ -154,6 +168,8 @@ class Others:
             last = copy(session)
             last.priority = priority
             self._departed.put(session.sid, last)
+            if not peer.complete and not replaced:
+                tell_lost([last], peer.node.name, left=False)
 
     def departed(self, node: str) -> list[RemoteSession]:
         """Sessions of a node that were available a moment ago, as they were then."""
@@ -165,7 +181,7 @@ class Others:
             return None
         peer.sessions[record.sid] = session
         goes_on = self.claims.goes_on(record.continues, session.host.sessions.get(session.jid))
-        self.claims.make(session)
+        self.claims.make(session, record.continues)
         close_surplus(session.host, session.bare)
         welcome(session)
         if not goes_on and is_registered(session):
@@ -179,8 +195,9 @@ class Others:
     def _close(self, peer: Peer, sid: int, *, replaced: bool = False) -> None:
         known = peer.sessions.pop(sid, None)
         if known is not None:
-            self._departs(known, known.priority)
+            before = known.priority
             self._follow(self.claims.close(known, replaced=replaced))
+            self._departs(peer, known, before, replaced=replaced)
 
     def _follow(self, session: RemoteSession | None) -> None:
         if session is not None:

@@ -378,7 +378,7 @@ class Replicated:
         session = RemoteSession.told(host, self._relay, peer.node.name, record)
         peer.copy.sessions[record.sid] = session
         goes_on = self._claims.goes_on(record.continues, host.sessions.get(session.jid))
-        self._claims.make(session)
+        self._claims.make(session, record.continues)
         close_surplus(host, session.bare)
         welcome(session)
         if not goes_on:
