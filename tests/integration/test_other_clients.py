@@ -1,4 +1,4 @@
-"""Clients of other families than slixmpp's: nbxmpp (Gajim), Go's, libstrophe's, Twisted's own."""
+"""Clients of other families than slixmpp's: nbxmpp (Gajim), Go's, libstrophe's, Perl's."""
 
 import os
 import shutil
@@ -169,7 +169,7 @@ class GoSendxmppTests(OtherClientTestCase):
         return done.returncode, done.stderr
 
     def test_sent_and_heard(self) -> None:
-        """Messages come by STARTTLS and by direct TLS, the first while nobody listens."""
+        """Messages come by STARTTLS, while nobody listens, and by direct TLS; errors are told."""
         self.assertEqual(self.send("first"), (0, ""))
         heard = self.folder / "heard"
         with heard.open("w") as file:
@@ -180,12 +180,31 @@ class GoSendxmppTests(OtherClientTestCase):
         wait_until(lambda: "alice@localhost: first\n" in heard.read_text())
         self.assertEqual(self.send("second", "--tls"), (0, ""))
         wait_until(lambda: "alice@localhost: second\n" in heard.read_text())
-
-    def test_wrong_password(self) -> None:
-        """A user who is mistaken reads why the login failed."""
-        status, complaint = self.send("x", password="wrong")
+        status, complaint = self.send("third", password="wrong")
         self.assertEqual(status, 1)
         self.assertIn("the user name or the password is wrong", complaint)
+
+
+class SendxmppTests(OtherClientTestCase):
+    """sendxmpp: Perl's XML::Stream and Net::XMPP, whose stream names the machine as its sender."""
+
+    def test_sent(self) -> None:
+        """A message arrives; the program would not tell if it did not."""
+        if shutil.which("sendxmpp") is None:
+            raise SkipTest("sendxmpp is not installed")
+        self.register("alice", "bob")
+        bob = self.friend("bob")
+        way = ["-j", f"localhost:{self.port}", "-o", "localhost", "--tls", "--no-tls-verify"]
+        subprocess.run(
+            ["sendxmpp", "-u", "alice", "-p", "secret", *way, "bob@localhost"],
+            input="hello",
+            env={**os.environ, "HOME": str(self.folder)},
+            text=True,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=True,
+        )
+        bob.until("<body>hello")
 
 
 class ProfanityTests(OtherClientTestCase):
