@@ -53,6 +53,7 @@ class Dialler:
 
     def go(self, places: tuple[str, ...], *, linked: bool) -> None:
         """Connects to one of these places, unless there is a link or an attempt already."""
+        self.tried = self.tried or linked  # maybe since before it was known where the node is
         if places != self._places:
             self._places = places
             self._delay = _FIRST_DELAY

@@ -57,6 +57,20 @@ class MeshCase(SynchronousTestCase):
                 self.clock.advance(0)
 
 
+class AwaitedTests(MeshCase):
+    """Whether there may be nodes that nobody has tried to reach."""
+
+    def test_called_first(self) -> None:
+        """A node that has called before it was known where it is, is not waited for."""
+        first, second = self.add(member("a", 0)), self.add(member("b", 1))
+        first.mesh.expect({"b": ("b",)})
+        self.run_for(1)
+        self.assertEqual(list(second.mesh.peers), ["a"])
+        self.assertTrue(second.mesh.awaited)
+        second.mesh.expect({"a": ("a",)})
+        self.assertFalse(second.mesh.awaited)
+
+
 class LinkTests(MeshCase):
     """Links come up, carry payloads and go down."""
 
