@@ -145,6 +145,7 @@ class Chat:
         self.clients: list[ChatClient] = []
         self._selector = selectors.DefaultSelector()
         self._retry: dict[ChatClient, float] = {}
+        self._late = 0
         for number in range(pairs):
             there, back = Book(), Book()
             names = (f"romeo{number}", f"juliet{number}")
@@ -162,6 +163,14 @@ class Chat:
             for key, _ in self._selector.select(0.02):
                 self._serve(key.data)
         return True
+
+    def gather(self, complete: Callable[[], bool] = lambda: True) -> None:
+        """Waits until all clients have come back; a minute is too long.
+
+        :param complete: whether all is there that they come to.
+        """
+        if not self.run(lambda: complete() and all(c.ready for c in self.clients), 60):
+            self._late += 1
 
     def chat(self, seconds: float) -> None:
         """Lets the clients chat for a while."""
@@ -226,7 +235,7 @@ class Chat:
 
     def result(self) -> Result:
         """Reads the books."""
-        faults: list[str] = []
+        faults = [f"{self._late} times not all came back in time"] if self._late else []
         for client, book in zip(self.clients, self._books, strict=True):
             faults += _faults(client, book)
         received = sum(len(book.received) for book in self._books)
@@ -259,7 +268,7 @@ def crash_runs(server: Node, kills: int, seed: int, *, pairs: int = 8) -> Result
     chance = random.Random(seed)
     with chatting(server, pairs) as chat:
         for _ in range(kills):
-            chat.run(lambda: all(c.ready for c in chat.clients), 60)
+            chat.gather()
             chat.chat(chance.uniform(0.02, 0.8))
             if chance.random() < 0.5:
                 chat.drop_some(chance)
@@ -276,7 +285,7 @@ def database_runs(
     chance = random.Random(seed)
     with chatting(server, pairs) as chat:
         for _ in range(kills):
-            chat.run(lambda: all(c.ready for c in chat.clients), 60)
+            chat.gather()
             chat.chat(chance.uniform(0.02, 0.8))
             database.kill()
             chat.chat(chance.uniform(0.0, 1.0))

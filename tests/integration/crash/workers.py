@@ -65,7 +65,7 @@ def worker_runs(server: Workers, kills: int, seed: int, *, pairs: int = 8) -> Re
     with chatting(server, pairs) as chat:
         while server.kills < kills:
             if server.workers == 2 or chance.random() < 0.8:
-                chat.run(lambda: server.complete and all(c.ready for c in chat.clients), 60)
+                chat.gather(lambda: server.complete)
             chat.chat(chance.uniform(0.02, 0.8))
             if chance.random() < 0.5:
                 chat.drop_some(chance)
