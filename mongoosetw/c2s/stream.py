@@ -251,16 +251,15 @@ class ClientStream:
 
     def _answer_setup(self, stanza: Stanza) -> None:
         """A second bind is refused (RFC 6120 §7.6.2.1 allows that); a session is a no-op."""
-        self._count()
-        if is_session(stanza):
-            self.write(stanza.result().to_bytes())
-        else:
-            self.write(stanza.error("not-allowed").to_bytes())
+        self._answer(stanza.result() if is_session(stanza) else stanza.error("not-allowed"))
 
-    def _count(self) -> None:
-        """Counts a stanza that the session does not see (XEP-0198 §4)."""
-        if self.session is not None and self.session.ledger is not None:
+    def _answer(self, answer: Stanza | None) -> None:
+        """Answers a stanza that the session does not see; both of them count (XEP-0198 §4)."""
+        assert self.session is not None
+        if self.session.ledger is not None:
             self.session.ledger.receive()
+        if answer is not None:
+            self.session.send(answer.copy(to=self.session.jid))
 
     def _handle_early(self, stanza: Stanza) -> Deferred[Any] | None:
         negotiation.check(self.state_, Input.IQ if stanza.kind == "iq" else Input.STANZA)
@@ -275,9 +274,8 @@ class ClientStream:
         if event.attribute == "from":
             raise StreamError("invalid-from")
         negotiation.check(self.state_, Input.STANZA)
-        self._count()
-        if event.stanza.type not in ("error", "result"):
-            self.write(event.stanza.error("jid-malformed").to_bytes())
+        refused = event.stanza.type not in ("error", "result")
+        self._answer(event.stanza.error("jid-malformed") if refused else None)
 
     def _handle_nonza(self, event: Nonza) -> Deferred[Any] | None:
         asked = negotiation.classify(event.name)

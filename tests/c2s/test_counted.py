@@ -43,7 +43,7 @@ class CountedTests(ServerTestCase):
         self.host.hooks.publish()
 
     def test_every_stanza_counts(self) -> None:
-        """Refused ones, bounced ones and those with a bad address count too; nonzas do not."""
+        """Refused, bounced and misaddressed ones count, and so do all answers; nonzas do not."""
 
         def taken(event: UserSendNonza) -> Outcome:
             return STOP
@@ -53,8 +53,10 @@ class CountedTests(ServerTestCase):
         self.romeo.send("<message to='@@' id='2'/>")
         self.romeo.send(f"<iq type='set' id='3'><bind xmlns='{ns.BIND}'/></iq>")
         self.romeo.send("<iq type='get' id='4'/>")
+        self.romeo.send(f"<iq type='set' id='5'><session xmlns='{ns.SESSION}'/></iq>")
         self.romeo.send("<foo xmlns='urn:bar'/>")
-        self.assertEqual(self.counts.handled, 4)
+        self.assertEqual([stanza.id for stanza in self.romeo.received], list("12345"))
+        self.assertEqual((self.counts.handled, self.counts.sent), (5, 5))
 
     def test_waiting_stanza_is_not_handled(self) -> None:
         """A stanza whose handling has to wait counts when that is over."""
