@@ -364,6 +364,8 @@ class Offline(Module[OfflineOptions]):
                 await work.run()
             finally:
                 turn.release()
+            if work.skipped:
+                self.later(0, self.offer, user)
         except CancelledError:
             self.log.debug("offline_delivery_ended jid=%s", session.jid)
         finally:

@@ -30,6 +30,7 @@ class CatchUp:
 
     :param now: microseconds since 1970.
     :ivar sending: something is being written to the session right now.
+    :ivar skipped: some that waits is for another session, since this one takes no messages now.
     """
 
     def __init__(self, log: MessageLog, session: SessionLike, now: Callable[[], int]) -> None:
@@ -38,6 +39,7 @@ class CatchUp:
         self._now = now
         self._held: deque[Stanza] = deque()
         self.sending = False
+        self.skipped = False
         self._over = False
         self._rest: int | None = None  # the first that is in the log only
         self._again = False
@@ -113,6 +115,7 @@ class CatchUp:
                 continue  # on its way to a session that may still acknowledge it
             stanza = self._stanza(message)
             if not self._is_due(stanza):
+                self.skipped = True
                 continue
             sent.append(message.id)
             self._send_older(message.id)

@@ -71,6 +71,20 @@ class HeldTests(MessagesTestCase):
         self.run_for(12)
         self.assertEqual(bodies(juliet), ["hello"])
 
+    def test_client_hides_meanwhile(self) -> None:
+        """What a client was about to be given that hides before goes to another device."""
+        desk = self.juliet("b", "desk")
+        desk.send("<presence><priority>5</priority></presence>")
+        gone = self.juliet("b", "gone")
+        other = self.juliet("a", "other")
+        self.say("hello", str(gone.jid))
+        self.kill("c")
+        gone.lose()
+        self.settle()
+        desk.send("<presence type='unavailable'/>")
+        self.run_for(10)
+        self.assertEqual((bodies(desk), bodies(other)), ([], ["hello"]))
+
     def test_goes_to_another_device(self) -> None:
         """What a client has not acknowledged goes to a device that is there, on any node."""
         juliet, other = self.juliet(), self.juliet("c", "other")
