@@ -1,6 +1,5 @@
 """The roster module: requests, pushes, and the subscription stanzas in both directions."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ from twisted.words.xish import domish
 
 from modules.mod_roster import rules
 from modules.mod_roster.contacts import Contacts, Rosters
+from modules.mod_roster.pushes import INTERESTED, Pushes, item_xml, version_of
 from modules.mod_roster.rules import NONE
 from modules.mod_roster.store import SCHEMA, Item, RosterStore
 from mongoosetw.config.options import option
@@ -31,12 +31,10 @@ from mongoosetw.module import BARE, IQ, XEP, Module, on, on_iq
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StanzaError
 from mongoosetw.xmpp.jid import JID, InvalidJID
-from mongoosetw.xmpp.stanza import Stanza, escape
+from mongoosetw.xmpp.stanza import Stanza
 
 SUBSCRIPTION_TYPES = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 _CACHED_USERS = 20_000
-INTERESTED = "roster"
-"""Flag of a session that gets roster pushes (RFC 6121 §2.1.6)."""
 _LONGEST_NAME = 1023
 _ATTEMPTS = 10
 """How often a change is tried while other nodes change the same item."""
@@ -85,15 +83,26 @@ class Roster(Module[RosterOptions]):
         super().__init__(host, options)
         self._store = RosterStore(self.db)
         self.rosters = Rosters(self._store, _CACHED_USERS)
-        self._cache = self.share_cache(self._forget, self.rosters.forget_all)
+        self._pushes = Pushes(host, self.rosters, self.pushes, versioned=options.versioning)
+        self._cache = self.share_cache(self._forget, self._forget_all)
 
     # -- what is known
 
     def _forget(self, user: str) -> None:
         """Another node has changed a roster."""
         jid = JID.parse(user)
+        before = self.rosters.known(jid)
         self.rosters.forget(jid)
+        if self._cache.late:  # else the push is on its way
+            self._pushes.make_up(jid, before)
         self.host.hooks.fire(RosterChangedElsewhere(jid))
+
+    def _forget_all(self) -> None:
+        """Other nodes have changed more than they can tell."""
+        users = {user: self.rosters.known(user) for user in self._pushes.interested()}
+        self.rosters.forget_all()
+        for user, before in users.items():
+            self._pushes.make_up(user, before)
 
     @on(OpenSession, Order.DEFAULT)
     def load(self, event: OpenSession) -> Awaitable[None] | None:
@@ -177,11 +186,11 @@ class Roster(Module[RosterOptions]):
         contacts = await self.rosters.get(iq.user)
         if iq.session is not None:
             iq.session.flag(INTERESTED)
-        version = _version(contacts) if self.options.versioning else ""
+        version = version_of(contacts) if self.options.versioning else ""
         if version and iq.payload.getAttribute("ver") == version:
             return None  # §2.6.2: nothing has changed
         attribute = f" ver='{version}'" if version else ""
-        body = "".join(map(_xml, contacts.listed()))
+        body = "".join(map(item_xml, contacts.listed()))
         return f"<query xmlns='{ns.ROSTER}'{attribute}>{body}</query>".encode()
 
     @on_iq("set", ns.ROSTER, "query", to=BARE)
@@ -244,6 +253,7 @@ class Roster(Module[RosterOptions]):
                     self._changed(user, contacts, before, after)
                     return before
                 self.rosters.forget(user)
+            self._pushes.make_up(user, contacts)
         raise StanzaError("resource-constraint", "wait")
 
     async def _store_change(self, user: JID, before: Item | None, after: Item | None) -> bool:
@@ -265,11 +275,10 @@ class Roster(Module[RosterOptions]):
             contacts.drop(before.jid)
         self._cache.changed(str(user))  # before the push: who gets it may ask for the roster
         if after is not None and after.listed:
-            self._push(user, contacts, _xml(after))
+            self._pushes.push(user, contacts, after)
             self.host.hooks.fire(RosterChanged(user, after.jid, after.state.subscription))
         elif before is not None and before.listed:
-            gone = f"<item jid='{escape(str(before.jid))}' subscription='remove'/>"
-            self._push(user, contacts, gone)
+            self._pushes.push_removal(user, contacts, before.jid)
             self.host.hooks.fire(RosterChanged(user, before.jid, "remove"))
 
     def _count(self, before: rules.State, after: rules.State) -> None:
@@ -277,19 +286,6 @@ class Roster(Module[RosterOptions]):
             self.subscriptions.inc()
         elif before.from_ and not after.from_:
             self.unsubscriptions.inc()
-
-    def _push(self, user: JID, contacts: Contacts, item: str) -> None:
-        """§2.1.6: all interested resources learn of a change."""
-        version = ""
-        if self.options.versioning:
-            version = f" ver='{_version(contacts)}'"
-        payload = f"<query xmlns='{ns.ROSTER}'{version}>{item}</query>"
-        for session in self.host.sessions.of(user):
-            if INTERESTED in session.flags:
-                identifier = f"push-{abs(hash((item, session.jid))):x}"
-                push = Stanza.make("iq", to=session.jid, type="set", id=identifier, inner=payload)
-                session.send(push)
-                self.pushes.inc()
 
     # -- subscriptions (RFC 6121 §3)
 
@@ -425,23 +421,3 @@ def _item(element: domish.Element, contact: JID, state: rules.State) -> Item:
     if len(set(groups)) != len(groups):
         raise StanzaError("bad-request")  # §2.3.3
     return Item(contact, name, tuple(sorted(groups)), state)
-
-
-def _xml(item: Item) -> str:
-    head = f"<item jid='{escape(str(item.jid))}' subscription='{item.state.subscription}'"
-    if item.name:
-        head += f" name='{escape(item.name)}'"
-    if item.state.ask:
-        head += " ask='subscribe'"
-    if item.state.approved:
-        head += " approved='true'"
-    groups = "".join(f"<group>{escape(group)}</group>" for group in item.groups)
-    return f"{head}>{groups}</item>" if groups else f"{head}/>"
-
-
-def _version(contacts: Contacts) -> str:
-    """§2.6: made from what the roster shows, when it is first asked for after a change."""
-    if contacts.version is None:
-        text = "".join(sorted(map(_xml, contacts.listed())))
-        contacts.version = hashlib.sha256(text.encode()).hexdigest()[:20]
-    return contacts.version

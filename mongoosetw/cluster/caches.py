@@ -18,6 +18,8 @@ KEPT: Final = 10_000
 """Changes that are remembered for nodes without a link."""
 DOUBT: Final = 60.0
 """Seconds before the loss of a link in which what was sent may not have arrived."""
+LATE: Final = 5.0
+"""Seconds after a link has come up in which what is told may have been changed before."""
 _EVERYTHING: Final = b""
 
 Forget: TypeAlias = Callable[[str], object]
@@ -37,13 +39,24 @@ class SharedCache:
         """The data of a key was changed, and that is committed: the other nodes forget it."""
         self._caches.tell(f"{self._name}\0{key}".encode())
 
+    @property
+    def late(self) -> bool:
+        """While something is to be forgotten: it may have changed when there was no link.
+
+        What its node has sent to sessions here since then may be lost.
+        """
+        return self._caches.late
+
     def end(self) -> None:
         """There is no such cache here any more."""
         self._caches.withdraw(self._name)
 
 
 class Caches:
-    """The shared caches of this node."""
+    """The shared caches of this node.
+
+    :ivar late: see :attr:`SharedCache.late`.
+    """
 
     def __init__(self, mesh: Mesh, clock: IReactorTime) -> None:
         self._mesh = mesh
@@ -52,6 +65,8 @@ class Caches:
         self._told: deque[tuple[int, float, bytes]] = deque(maxlen=KEPT)
         self._number = 0
         self._known: dict[str, tuple[int, int]] = {}
+        self._linked_at: dict[str, float] = {}
+        self.late = False
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
 
@@ -89,6 +104,7 @@ class Caches:
         A process that was never linked may have read, before its link came up, what this one has
         changed since its own start.
         """
+        self._linked_at[node.name] = self._clock.seconds()
         incarnation, number = self._known.pop(node.name, (0, 0))
         since = number if incarnation == node.incarnation else 0
         oldest = self._told[0][0] if self._told else self._number + 1
@@ -100,6 +116,7 @@ class Caches:
                 self._mesh.send(node.name, CHANNEL, change)
 
     def _down(self, node: Node) -> None:
+        self._linked_at.pop(node.name, None)
         certain = self._clock.seconds() - DOUBT
         number = 0
         for told, when, _ in self._told:
@@ -111,6 +128,7 @@ class Caches:
         self._known[node.name] = (node.incarnation, number)
 
     def _received(self, node: Node, change: bytes) -> None:
+        self.late = self._clock.seconds() < self._linked_at.get(node.name, 0.0) + LATE
         if change == _EVERYTHING:
             for _, forget_all in list(self._shared.values()):
                 forget_all()

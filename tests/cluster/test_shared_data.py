@@ -1,5 +1,7 @@
 """What one node changes in the database is seen by the others at once."""
 
+from mongoosetw.cluster import caches
+from mongoosetw.testing.client import Client
 from mongoosetw.testing.cluster import ClusterTestCase
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
@@ -123,3 +125,71 @@ class SharedDataTests(ClusterTestCase):
         self.await_(a.domains.enable("example.org"))
         self.await_(a.domains.remove("example.org"))
         self.assertEqual(set(b.hosts), {"localhost"})
+
+
+class RosterPushTests(ClusterTestCase):
+    """Pushes to the clients of another node."""
+
+    modules = {"mod_roster": {}, "mod_presence": {}}
+
+    def part(self) -> None:
+        """The servers lose their link."""
+        self.cut("a", "b")
+        self.run_for(12)
+
+    def pushed(self, resource: str, node: str = "b") -> Client:
+        """A client of Romeo's that gets pushes, and whose node remembers the roster."""
+        client = self.connect(f"romeo@localhost/{resource}", node)
+        client.request(GET)
+        return client
+
+    def change(self, client: Client, item: str) -> None:
+        """Has a client change Romeo's roster."""
+        client.request(f"<iq type='set' id='s'><query xmlns='{ns.ROSTER}'>{item}</query></iq>")
+
+    def pushes(self, client: Client) -> list[bytes]:
+        """The items that a client was told of, in any order."""
+        found = [s.inner for s in client.received if s.kind == "iq" and s.type == "set"]
+        return sorted(inner[inner.index(b"<item") : inner.rindex(b"</query>")] for inner in found)
+
+    def test_pushes_lost_with_the_link(self) -> None:
+        """Clients learn what was changed while the nodes had no link, each item once."""
+        here, there = self.pushed("b"), self.pushed("a", "a")
+        for contact in ("nurse", "tybalt", "paris"):
+            self.change(there, f"<item jid='{contact}@localhost'/>")
+        here.events.clear()
+        self.part()
+        self.change(there, "<item jid='juliet@localhost'/>")
+        self.change(there, "<item jid='nurse@localhost' name='Nurse'/>")
+        self.change(there, "<item jid='paris@localhost' subscription='remove'/>")
+        self.change(here, "<item jid='benvolio@localhost'/>")
+        here.events.clear()
+        there.events.clear()
+        self.heal()
+        self.run_for(10)
+        told = [
+            b"<item jid='juliet@localhost' subscription='none'/>",
+            b"<item jid='nurse@localhost' subscription='none' name='Nurse'/>",
+            b"<item jid='paris@localhost' subscription='remove'/>",
+        ]
+        self.assertEqual(self.pushes(here), told)
+        benvolio = b"<item jid='benvolio@localhost' subscription='none'/>"
+        self.assertEqual(self.pushes(there), [benvolio])
+
+    def test_pushes_come_once(self) -> None:
+        """With a link, a client is told of a change by the node that makes it, and by no other."""
+        here, there = self.pushed("b"), self.pushed("a", "a")
+        self.run_for(10)
+        here.events.clear()
+        self.change(there, "<item jid='juliet@localhost'/>")
+        self.run_for(10)
+        self.assertEqual(len(self.pushes(here)), 1)
+
+
+class ForgottenPushTests(RosterPushTests):
+    """Nodes that remember next to nothing of what they have changed."""
+
+    def setUp(self) -> None:
+        """Starts the servers."""
+        self.patch(caches, "KEPT", 1)
+        super().setUp()
