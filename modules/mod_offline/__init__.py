@@ -326,8 +326,17 @@ class Offline(Module[OfflineOptions]):
             self.offer(user)
         elif session.local:
             self.catch_up(session)
-        else:
+        elif (telling := self.host.told()) is None:
             self.messages.look(session)
+        else:  # rows name sessions that have ended: who reads them must not take these for living
+            telling.addCallback(lambda _: self._look_there(session))
+
+    def _look_there(self, session: SessionLike) -> None:
+        """Has a session of another node look, if it has not gone meanwhile."""
+        if self.host.sessions.get(session.jid) is session:
+            self.messages.look(session)
+        else:
+            self.offer(session.bare)
 
     def catch_up(self, session: SessionLike) -> None:
         """Delivers to a session all that waits for its user."""

@@ -218,6 +218,24 @@ class StrangerTests(ClusterTestCase):
         self.juliet.receives("<message from='romeo@localhost/orchard'/>")
 
 
+class EndedSessionTests(test_messages.MessagesTestCase):
+    """What a session that has ended had not acknowledged."""
+
+    general = REDIS
+
+    def test_redis_is_slow(self) -> None:
+        """It goes to a client on a node that hears of the end when Redis has answered."""
+        older = self.juliet("a")
+        self.say("hello", "juliet@localhost/balcony")
+        self.assertEqual(bodies(older), ["hello"])
+        self.run_for(10)  # it has a row, which names that session
+        newer = self.juliet("b", "phone")
+        self.cluster.redis.latency = 0.5
+        older.send("</stream:stream>")
+        self.run_for(2)
+        self.assertEqual(bodies(newer), ["hello"])
+
+
 class RestartedNodeTests(test_messages.MessagesTestCase):
     """What a node that was ended and started again finds in the log."""
 
