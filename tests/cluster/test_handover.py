@@ -146,6 +146,20 @@ class ElsewhereTests(MovesTestCase):
         self.romeo.receives(f"<presence type='unavailable' from='{JULIET}'/>")
         self.romeo.nothing()
 
+    def test_hidden_from_who_is_not_known(self) -> None:
+        """So is one whose new node has not heard yet of the contact's client, which saw it."""
+        self.connect("romeo@localhost/tablet", "c")  # which follows Romeo
+        self.cluster.network.wire("a", "c").slower = 3.0
+        phone = self.connect("romeo@localhost/phone", "a")
+        phone.send("<presence/>")
+        self.run_for(0.2)
+        again = self.resume(self.juliet, "c")
+        self.run_for(0.2)
+        again.send("<presence type='unavailable'/>")
+        self.run_for(2)
+        types = [s.type for s in phone.received if s.from_ == again.jid]
+        self.assertEqual(types, ["", "unavailable"])
+
     def test_contact_lost_soon(self) -> None:
         """Who has come a moment ago sees a contact that goes with its node go, once; and back."""
         again = self.resume(self.juliet, "c")

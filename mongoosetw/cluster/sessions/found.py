@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 from mongoosetw.cluster.sessions.changes import Opened
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
-from mongoosetw.hooks.cluster import SessionsFound, SessionsLost, SessionTakesMessages
+from mongoosetw.hooks.cluster import (
+    PresenceUncertain,
+    SessionsFound,
+    SessionsLost,
+    SessionTakesMessages,
+)
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
@@ -61,6 +66,15 @@ def tell_lost(lost: Iterable[SessionLike], node: str, *, left: bool) -> None:
     """The sessions of a node are gone."""
     for host, some in _by_host(lost).items():
         host.hooks.fire(SessionsLost(some, node, left))
+
+
+def tell_unsure(gone: SessionLike, missed: Iterable[SessionLike]) -> None:
+    """A session of another node has gone without a goodbye to some of this one.
+
+    Its node had not heard of them yet; the one that it has come from may have shown it to them.
+    """
+    for session in missed:
+        session.host.hooks.fire(PresenceUncertain(session, gone.jid))
 
 
 def _by_host(sessions: Iterable[SessionLike]) -> "dict[Host, list[SessionLike]]":

@@ -14,6 +14,7 @@ from mongoosetw.cluster.sessions.found import (
     apply_change,
     is_registered,
     tell_lost,
+    tell_unsure,
     welcome,
 )
 from mongoosetw.cluster.sessions.recent import Recent
@@ -160,7 +161,8 @@ class Others:
     ) -> None:
         """A session is not available any more; clients here are told behind that, if at all.
 
-        As long as nodes do not know all of each other, they may not be.
+        As long as nodes do not know all of each other, they may not be; nor are those ever of whom
+        the node has not heard yet.
 
         :param priority: that it has had; None if it was not available before.
         """
@@ -168,7 +170,11 @@ class Others:
             last = copy(session)
             last.priority = priority
             self._departed.put(session.sid, last)
-            if not peer.complete and not replaced:
+            if replaced:
+                return
+            if peer.complete:
+                tell_unsure(last, list(peer.unseen))
+            else:
                 tell_lost([last], peer.node.name, left=False)
 
     def departed(self, node: str) -> list[RemoteSession]:

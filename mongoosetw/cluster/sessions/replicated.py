@@ -5,6 +5,7 @@ Every session is written by the node that has it, and nobody else.
 
 import logging
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,7 @@ from mongoosetw.cluster.sessions.found import (
     is_registered,
     tell_found,
     tell_lost,
+    tell_unsure,
     welcome,
 )
 from mongoosetw.cluster.sessions.peer import PATIENCE, Peer
@@ -346,18 +348,24 @@ class Replicated:
         tell_found(found, self._available)
 
     def _change(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
-        """As :meth:`_apply`; and says goodbye to clients whom the peer does not know yet."""
+        """As :meth:`_apply`; and sees to goodbyes for clients whom the peer does not know yet."""
         known = peer.copy.sessions.get(record.sid)
         priority = None if known is None else known.priority
         appeared = self._apply(peer, record)
         over = isinstance(record, Closed) or record.priority is None
-        if known is not None and over and priority is not None and not peer.feed.settled:
-            last = RemoteSession(
-                known.host, self._relay, known.node, known.sid, known.jid,
-                priority, known.flags, known.secure,
-            )  # fmt: skip
-            tell_lost([last], known.node, left=False)
+        if known is not None and over and priority is not None:
+            self._departs(peer, known, priority)
         return appeared
+
+    def _departs(self, peer: Peer, session: RemoteSession, priority: int) -> None:
+        if session.sid not in peer.copy.sessions and is_registered(session):
+            return  # the newer one is awaited that has its address
+        if peer.feed.settled:
+            tell_unsure(session, peer.feed.missed())
+            return
+        last = copy(session)
+        last.priority = priority
+        tell_lost([last], session.node, left=False)
 
     def _apply(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
         """Follows a change; returns the session if it has become available."""
