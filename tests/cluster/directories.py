@@ -9,7 +9,7 @@ from mongoosetw.c2s.binding import register
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.replicated import Replicated
 from mongoosetw.hooks.bus import HookBus
-from mongoosetw.hooks.cluster import SessionsFound, SessionsLost
+from mongoosetw.hooks.cluster import PresenceUncertain, SessionsFound, SessionsLost
 from mongoosetw.ids import TimeIDs
 from mongoosetw.sessions import SessionRegistry
 from mongoosetw.testing.clock import run_for
@@ -108,6 +108,7 @@ class DirectoryNode:
         self.relay: Any = _Relay()
         self.found: list[tuple[list[str], list[str]]] = []
         self.lost: list[tuple[list[str], str, bool]] = []
+        self.unsure: list[tuple[str, str]] = []
         self.notes: list[tuple[str, str, str]] = []
         self.hooks = HookBus()
         self.directory = self.make_directory(clock)
@@ -146,6 +147,8 @@ class DirectoryNode:
             self.found.append((_names(event.found), _names(event.missed)))
         elif isinstance(event, SessionsLost):
             self.lost.append((_names(event.lost), event.node, event.left))
+        elif isinstance(event, PresenceUncertain):
+            self.unsure.append((str(event.session.jid), str(event.sender)))
 
     def known(self) -> dict[str, tuple[Any, ...]]:
         """What this node knows of all sessions."""

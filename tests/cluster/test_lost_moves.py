@@ -103,6 +103,23 @@ class GoneTests(SlowMovesTestCase):
         self.check_heard(alive[0])
 
 
+class NewcomerTests(SlowMovesTestCase):
+    """A client comes online at the node to which a contact's session moves."""
+
+    def test_old_node_dies(self) -> None:
+        """It sees the contact, though the node dies that it was to be shown by."""
+        tablet = self.connect("romeo@localhost/tablet", "c")
+        self.run_for(1)
+        again = self.begin()
+        self.talk_for(1)
+        tablet.send("<presence/>")
+        self.talk_for(8)
+        self.kill("b", power=True)
+        self.run_for(20)
+        again.take_nonza("resumed")
+        self.assertEqual([s.type for s in tablet.received if s.from_ == again.jid], [""])
+
+
 class SuccessorTests(SlowMovesTestCase):
     """A node dies to which a session has moved just before."""
 

@@ -48,6 +48,31 @@ class OutageTests(RedisCase):
         self.successResultOf(asked)
         self.assert_known(self.b, ROMEO)
 
+    def test_ended_while_it_is_frozen(self) -> None:
+        """Who was told that a session has ended is not told afterwards that it has begun."""
+        self.ask(self.b, ROMEO)
+        self.redis.frozen = True
+        self.b.directory.prepare([JID.parse(JULIET).bare])
+        self.all.run_for(0.5)
+        romeo = self.a.open(ROMEO, 1)
+        while self.a.directory._peers["b"].watches:  # from then on it has to be told of all
+            self.all.run_for(0.01)
+        romeo.close()
+        self.all.run_for(5)
+        self.assert_known(self.b)
+
+    def test_gone_for_who_is_not_known(self) -> None:
+        """Who is told that a session has gone, and whose node has not heard of that, sees to it."""
+        self.ask(self.b, ROMEO)
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        self.redis.frozen = True
+        self.b.open(JULIET, 1)
+        self.settle()
+        romeo.become(None)
+        self.settle()
+        self.assertEqual(self.b.unsure, [(JULIET, ROMEO)])
+
     def test_only_one_node_has_lost_it(self) -> None:
         """A node that alone cannot reach Redis is told all that the others would write there."""
         romeo = self.a.open(ROMEO, 1)

@@ -8,6 +8,7 @@ from mongoosetw.xmpp.jid import JID
 from tests.cluster import (
     test_devices,
     test_handover,
+    test_lost_moves,
     test_messages,
     test_presence,
     test_sessions_shared,
@@ -115,6 +116,12 @@ class LostNodeTests(test_messages.LostNodeTests):
 
 class MovesTests(test_handover.ElsewhereTests):
     """Sessions that are resumed on another node."""
+
+    general = REDIS
+
+
+class NewcomerTests(test_lost_moves.NewcomerTests):
+    """Who comes online while a session moves."""
 
     general = REDIS
 

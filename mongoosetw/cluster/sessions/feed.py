@@ -6,6 +6,7 @@ from typing import Final
 
 from mongoosetw.cluster.sessions.changes import NUMBERED, Kind, opened, pack
 from mongoosetw.cluster.sessions.copy import Copy
+from mongoosetw.cluster.sessions.found import is_there
 from mongoosetw.hooks.c2s import SessionLike
 
 PORTION: Final = 500
@@ -28,18 +29,12 @@ class _Run:
     def portion(self) -> bytes:
         """The next sessions as they are now; those that are closed by now are left out."""
         some = self.sessions[self.position : self.position + PORTION]
-        return b"".join(opened(s) for s in some if _is_there(s))
+        return b"".join(opened(s) for s in some if is_there(s))
 
     @property
     def done(self) -> bool:
         """Whether all were told."""
         return self.position >= len(self.sessions)
-
-
-def _is_there(session: SessionLike) -> bool:
-    """Whether it has its address, or another one stands in for it while it moves."""
-    found = session.host.sessions.get(session.jid)
-    return found is not None and found.sid == session.sid
 
 
 class Feed:

@@ -22,6 +22,18 @@ def is_registered(session: SessionLike) -> bool:
     return session.host.sessions.get(session.jid) is session
 
 
+def is_there(session: SessionLike) -> bool:
+    """Whether it has its address, or another one stands in for it while it moves."""
+    found = session.host.sessions.get(session.jid)
+    return found is not None and found.sid == session.sid
+
+
+def successors(sessions: Iterable[SessionLike]) -> list[SessionLike]:
+    """The sessions that have the addresses of others, which were kept aside since then."""
+    found = [(session, session.host.sessions.get(session.jid)) for session in sessions]
+    return [place for session, place in found if place is not None and place is not session]
+
+
 def takes_messages(session: SessionLike) -> bool:
     """Whether messages for the account may go to it (RFC 6121 §8.5.2.1.1)."""
     return session.priority is not None and session.priority >= 0

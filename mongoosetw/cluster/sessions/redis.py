@@ -26,7 +26,7 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
-from mongoosetw.cluster.sessions.found import tell_found, tell_lost, welcome
+from mongoosetw.cluster.sessions.found import successors, tell_found, tell_lost, welcome
 from mongoosetw.cluster.sessions.redis_asking import Asking
 from mongoosetw.cluster.sessions.redis_others import Others, user_of
 from mongoosetw.cluster.sessions.redis_peers import Peer
@@ -73,8 +73,8 @@ class RedisDirectory:
         self._tasks = Tasks(clock)
         self._writing = Writing(store, clock, self._written)
         self._watching = Watching(store, clock, self, self._writing.flush)
-        follows = self._watching.__contains__
-        self._others = Others(clock, relay, self._hosts, follows, self._follow)
+        follows, missed = self._watching.__contains__, self._writing.missed_by
+        self._others = Others(clock, relay, self._hosts, follows, self._follow, missed)
         self._peers = self._others.peers
         asks = calls, self._tasks, self._others, follows
         self._asking = Asking(*asks, self.own, self._count, self._introduce)
@@ -280,9 +280,9 @@ class RedisDirectory:
             self._watching.note(user, watchers)
         told = change.told or set()
         wanting = [p for p in self._peers.values() if p.wants(watchers, server) and p not in told]
-        if not wanting:
+        body = change.body() if wanting else b""
+        if not body:
             return
-        body = change.body()
         new = [session for session in change.new if session in self._available]
         for peer in wanting:
             asked = watchers is not None and peer.watches == server
@@ -345,17 +345,18 @@ class RedisDirectory:
             return
         self._asking.forget(node.name)
         left = self._mesh.left(node.name)
+        moved = successors(peer.sessions.values())
         lost, known = self._others.lose(peer)
         self._lost(lost, node, left=left)
         told = set(lost)  # of those that were put aside clients may have seen the last, too
         rest = [session for session in peer.sessions.values() if session not in told]
-        if not left:
-            rest += self._others.departed(node.name)
-        tell_lost(rest, node.name, left=left)
         self._unread.pop(node.name, None)
         if not left:
+            rest += self._others.departed(node.name)
             self._unread[node.name] = (node, known)
             self._lose_others()
+        tell_lost(rest, node.name, left=left)
+        self._tell_found(moved)  # the last that they have said there may be lost
         self._tasks.later(CLEAN_AFTER, self._clean_later, node)
 
     def _lost(self, lost: list[RemoteSession], node: Node, *, left: bool) -> None:
@@ -433,7 +434,7 @@ class RedisDirectory:
         if late:
             self._introduce(late)
         if len(late) < len(appeared):
-            tell_found(appeared, [*peer.unseen, *self._writing.missed_by(peer)])
+            tell_found(appeared, self._writing.missed_by(peer))
         peer.acknowledge()
 
     def _catch_up(self, peer: Peer) -> None:

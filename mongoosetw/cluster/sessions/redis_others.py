@@ -42,6 +42,7 @@ class Others:
 
     :param follows: whether the sessions of a user are to be known.
     :param freed: told of a session that has got its address after a newer one.
+    :param missed: which sessions of this node a node does not know to be available.
     :ivar peers: the nodes whose links are up.
     """
 
@@ -52,12 +53,14 @@ class Others:
         hosts: Mapping[str, "Host"],
         follows: Callable[[JID], bool],
         freed: Callable[[RemoteSession], None],
+        missed: Callable[[Peer], list[SessionLike]],
     ) -> None:
         self._clock = clock
         self._relay = relay
         self._hosts = hosts
         self._follows = follows
         self._freed = freed
+        self._missed = missed
         self._told: dict[int, int] = {}
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
@@ -173,7 +176,7 @@ class Others:
             if replaced:
                 return
             if peer.complete:
-                tell_unsure(last, list(peer.unseen))
+                tell_unsure(last, self._missed(peer))
             else:
                 tell_lost([last], peer.node.name, left=False)
 

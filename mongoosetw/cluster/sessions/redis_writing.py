@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.sessions.changes import closed, opened
+from mongoosetw.cluster.sessions.found import is_there
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.hooks.c2s import SessionLike
@@ -41,8 +42,11 @@ class Change:
         self.told: set[Peer] | None = None
 
     def body(self) -> bytes:
-        """The records of it, as all is now."""
-        there = [opened(session) for session in self.there]
+        """The records of it, as all is now.
+
+        A session that has ended meanwhile is left out: of the end some may have been told already.
+        """
+        there = [opened(session) for session in self.there if is_there(session)]
         gone = [closed(sid, replaced=replaced) for sid, replaced in self.gone.items()]
         return b"".join((*there, *gone))
 
@@ -119,9 +123,10 @@ class Writing:
         return change
 
     def missed_by(self, peer: Peer) -> list[SessionLike]:
-        """Sessions that have become available, of which a node was not told yet."""
+        """Sessions that have become available, of which a node has not heard, or was not told."""
         untold = self.untold.items()
-        return [s for s, change in untold if change.told is None or peer not in change.told]
+        rest = [s for s, change in untold if change.told is None or peer not in change.told]
+        return [*peer.unseen, *rest]
 
     def forget(self, session: SessionLike) -> None:
         """A session is not available any more."""

@@ -31,6 +31,7 @@ from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import (
     apply_change,
     is_registered,
+    successors,
     tell_found,
     tell_lost,
     tell_unsure,
@@ -247,7 +248,7 @@ class Replicated:
             return
         self._claims.lose(node.name)
         registered = [s for s in peer.copy.sessions.values() if is_registered(s)]
-        moved = [s for s in map(_successor, peer.copy.sessions.values()) if s is not None]
+        moved = successors(peer.copy.sessions.values())
         followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
         left = self._mesh.left(node.name)
         if registered:
@@ -438,9 +439,3 @@ class Replicated:
     def _own(self, record: Opened | Closed) -> SessionLike | None:
         """The session of this node that a record names, if it is available."""
         return next((s for s in self._available if s.sid == record.sid), None)
-
-
-def _successor(session: RemoteSession) -> SessionLike | None:
-    """The session that has the address of another one, which was kept aside since then."""
-    found = session.host.sessions.get(session.jid)
-    return None if found is session else found
