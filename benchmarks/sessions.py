@@ -19,6 +19,7 @@ from mongoosetw.cluster.sessions.directory import CHANNEL
 from mongoosetw.cluster.sessions.feed import PORTION
 from mongoosetw.testing.mesh import MemoryMesh
 from mongoosetw.testing.nodes import MemoryCluster
+from mongoosetw.xmpp.jid import JID
 
 _CONFIGURATION = "[general]\nhosts = ['localhost']\n[[listen.c2s]]\nport = 5222"
 _FIRST_SID = 1_700_000_000_000_000 << 8
@@ -44,7 +45,7 @@ def _session(n: int) -> Any:
     return SimpleNamespace(
         sid=_FIRST_SID + (n << 8),
         continues=0,
-        jid=f"user{n:08}@localhost/mobile-{n:08x}",
+        jid=JID.parse(f"user{n:08}@localhost/mobile-{n:08x}"),
         flags=frozenset({"carbons", "sm"}),
         available=True,
         priority=n % 2,

@@ -93,8 +93,10 @@ class Roster(Module[RosterOptions]):
         jid = JID.parse(user)
         before = self.rosters.known(jid)
         self.rosters.forget(jid)
-        if self._cache.late:  # else the push is on its way
+        if self._cache.late:
             self._pushes.make_up(jid, before)
+        else:
+            self._pushes.follow(jid)
         self.host.hooks.fire(RosterChangedElsewhere(jid))
 
     def _forget_all(self) -> None:

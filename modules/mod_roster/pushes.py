@@ -42,6 +42,17 @@ class Pushes:
         """The users whose clients on this node get pushes."""
         return {s.bare for s in self._host.sessions.local() if INTERESTED in s.flags}
 
+    def follow(self, user: JID) -> None:
+        """Another node has changed a roster, and pushes that.
+
+        The roster is read again at once: what is in memory is what clients here have been told.
+        """
+        if any(INTERESTED in session.flags for session in self._local(user)):
+            self._host.insist(lambda: self._read(user))
+
+    async def _read(self, user: JID) -> None:
+        await self._rosters.get(user)
+
     def make_up(self, user: JID, before: Contacts | None) -> None:
         """Another node has changed a roster, and its pushes may be lost.
 

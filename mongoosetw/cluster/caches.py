@@ -18,9 +18,10 @@ KEPT: Final = 10_000
 """Changes that are remembered for nodes without a link."""
 DOUBT: Final = 60.0
 """Seconds before the loss of a link in which what was sent may not have arrived."""
-LATE: Final = 5.0
-"""Seconds after a link has come up in which what is told may have been changed before."""
 _EVERYTHING: Final = b""
+_LATE: Final = b"\0late"
+"""What follows was changed while there was no link, up to ``_NOW``."""
+_NOW: Final = b"\0now"
 
 Forget: TypeAlias = Callable[[str], object]
 ForgetAll: TypeAlias = Callable[[], object]
@@ -65,7 +66,7 @@ class Caches:
         self._told: deque[tuple[int, float, bytes]] = deque(maxlen=KEPT)
         self._number = 0
         self._known: dict[str, tuple[int, int]] = {}
-        self._linked_at: dict[str, float] = {}
+        self._late: set[str] = set()  # nodes that are telling what was missed
         self.late = False
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
@@ -104,19 +105,19 @@ class Caches:
         A process that was never linked may have read, before its link came up, what this one has
         changed since its own start.
         """
-        self._linked_at[node.name] = self._clock.seconds()
         incarnation, number = self._known.pop(node.name, (0, 0))
         since = number if incarnation == node.incarnation else 0
         oldest = self._told[0][0] if self._told else self._number + 1
         if since + 1 < oldest:
             self._mesh.send(node.name, CHANNEL, _EVERYTHING)
             return
-        for told, _, change in self._told:
-            if told > since:
-                self._mesh.send(node.name, CHANNEL, change)
+        missed = [change for told, _, change in self._told if told > since]
+        if missed:
+            for part in (_LATE, *missed, _NOW):
+                self._mesh.send(node.name, CHANNEL, part)
 
     def _down(self, node: Node) -> None:
-        self._linked_at.pop(node.name, None)
+        self._late.discard(node.name)
         certain = self._clock.seconds() - DOUBT
         number = 0
         for told, when, _ in self._told:
@@ -128,7 +129,15 @@ class Caches:
         self._known[node.name] = (node.incarnation, number)
 
     def _received(self, node: Node, change: bytes) -> None:
-        self.late = self._clock.seconds() < self._linked_at.get(node.name, 0.0) + LATE
+        if change == _LATE:
+            self._late.add(node.name)
+        elif change == _NOW:
+            self._late.discard(node.name)
+        else:
+            self.late = node.name in self._late
+            self._forget(change)
+
+    def _forget(self, change: bytes) -> None:
         if change == _EVERYTHING:
             for _, forget_all in list(self._shared.values()):
                 forget_all()
