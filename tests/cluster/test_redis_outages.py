@@ -221,6 +221,26 @@ class OutageTests(RedisCase):
         self.all.run_for(5)
         self.assert_known(self.c)
 
+    def test_read_before_the_end_is_written(self) -> None:
+        """Who was told of the end of a session does not find it again where it was written down."""
+        romeo = self.a.open(ROMEO, 1)
+        self.ask(self.b, ROMEO)
+        self.assert_known(self.b, ROMEO)
+        romeo.become(2)  # from now on its node knows who follows it
+        self.settle()
+        self.redis.frozen = True
+        romeo.close()
+        self.settle()
+        self.assert_known(self.b)
+        self.redis.frozen = False
+        self.redis.clients[1].lose()
+        self.all.run_for(1)
+        self.assert_known(self.b)
+        self.redis.stop()
+        self.redis.start()
+        self.all.run_for(10)
+        self.assert_known(self.b)
+
     def test_nodes_come_back_one_by_one(self) -> None:
         """While only some have registered again, nobody misses anything."""
         self.ask(self.b, ROMEO)

@@ -65,6 +65,7 @@ class Others:
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
         self._departed: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
+        self._ended: Recent[int, bool] = Recent(clock, LAST_WORDS)
         self.claims = Claims(clock, relay.leaves, freed)
         self.peers: dict[str, Peer] = {}
 
@@ -109,8 +110,12 @@ class Others:
                 self.take(entry, began, sure=True)
 
     def _was_told(self, sid: int, began: int) -> bool:
+        """Whether what was told of a session is newer than what is read.
+
+        An end always is: its node may have had no answer from Redis when it told of that.
+        """
         told = self._told.get(sid)
-        return told is not None and told > began
+        return bool(self._ended.get(sid)) or (told is not None and told > began)
 
     # -- what is told
 
@@ -128,6 +133,9 @@ class Others:
         for record in told:
             self._told[record.sid] = self._moment
             self._lately.append((now, record.sid, self._moment))
+            over = isinstance(record, Closed)
+            if over or self._ended.get(record.sid):  # an earlier process may have had the sid
+                self._ended.put(record.sid, over)
             if isinstance(record, Closed):
                 self._close(peer, record.sid, replaced=record.replaced)
             elif not self._follows(user := user_of(record)):
