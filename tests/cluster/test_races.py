@@ -50,6 +50,20 @@ class PresenceRaces(ClusterTestCase):
         self.run_for(3)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
 
+    def test_old_presence_of_one_who_hides(self) -> None:
+        """What was to be shown of a client before it moved does not bring back who hides then."""
+        romeo = self.connect("romeo@localhost/phone", "a")
+        romeo.enable_sm()
+        romeo.send("<presence><status>old</status></presence>")
+        self.come("juliet@localhost/balcony", "b", "there")
+        self.cluster.network.wire("a", "b").slower = 4.0
+        juliet = self.come("juliet@localhost/balcony", "c", "here")
+        romeo = self.resume(romeo, "c")
+        romeo.send("<presence type='unavailable'/>")
+        for _ in range(2):
+            self.run_for(5)
+            self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
+
     def test_passed_on_too_late(self) -> None:
         """Presence for a client that has moved on is not passed on: what it sees there is newer."""
         self.come("juliet@localhost/balcony", "a", "here")

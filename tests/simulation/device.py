@@ -26,7 +26,7 @@ class Device:
     :ivar bound: it believes to have a session.
     :ivar binding: the number of its session; two devices may have one address after the other.
     :ivar status: of its last presence in this session; None while it is unavailable.
-    :ivar view: the last presence that it was told of, by full JID.
+    :ivar view: the last presence that it was told of, by full JID, since it is available.
     :ivar counting: stream management is on in this session.
     :ivar safe: its session loses nothing that was sent to it.
     :ivar told: the condition of the last stream error.
@@ -47,6 +47,7 @@ class Device:
         self.bound_at = 0.0
         self.status: str | None = None
         self.view: dict[JID, str] = {}
+        self._initial = ""
         self.counting = False
         self.told = ""
         self.last_node = ""
@@ -142,9 +143,15 @@ class Device:
             self.line.send(data)
 
     def available(self, status: str) -> None:
-        """Sends presence; from initial presence on it is told anew how the others are."""
+        """Sends presence; from initial presence on it is told anew how the others are.
+
+        That begins with its own presence (RFC 6121 §4.2.2). What comes before that was sent while
+        the server had not read the initial one yet, and may not hold any more: nobody takes back
+        what was shown to a client that has gone unavailable since.
+        """
         if self.status is None:
             self.view.clear()
+            self._initial = status
         self.status = status
         self.send(
             f"<presence><status>{status}</status><priority>{self.priority}</priority></presence>"
@@ -278,6 +285,9 @@ class Device:
         elif not stanza.type:
             status = stanza.child_text(ns.CLIENT, "status") or ""
             self.world.note(f"{self} sees {sender} as {status}")
+            if sender == self.jid and status == self._initial:
+                self.view.clear()
+                self._initial = ""
             self.view[sender] = status
         self.world.saw(self, sender)
 

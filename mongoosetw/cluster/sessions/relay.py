@@ -256,10 +256,11 @@ class Relay:
         return got.hops > 1 and got.sid in self._newcomers
 
     def _is_stale(self, got: Envelope, node: str) -> bool:
-        """Whether it is presence of a client that is available at another node by now, or for one.
+        """Whether it is presence of a client that is at another node by now, or for one.
 
         The node that it has left speaks for it, until it hears that there is a newer session, and
-        says goodbye then; what that has said may have been quicker. And who is at another node now
+        says goodbye then; what that has said may have been quicker. Its goodbye counts until the
+        newer one is available. And who is at another node now
         has looked around from there: what would be passed on may be older than what it has seen.
         Who has moved with its session has not: for that one it is passed on, in its order.
         Or it is for somebody who is not available any more, or was shown to an earlier client of
@@ -277,7 +278,7 @@ class Relay:
         if session is not None and not got.stanza.type and not meant:
             return True
         newer = self._find(sender)
-        if newer is None or not newer.available:
+        if newer is None or (got.stanza.type and not newer.available):
             return False
         return not isinstance(newer, RemoteSession) or newer.node != node
 
