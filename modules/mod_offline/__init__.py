@@ -142,7 +142,8 @@ class Offline(Module[OfflineOptions]):
             return None
         if not self._can_wait(stanza.type, stanza.children):
             return None
-        if catching is None and not foreign and self._is_sure(session, stanza):
+        sure = not foreign and self._is_sure(session, stanza)
+        if catching is None and sure:
             return None
         if catching is not None and catching[0].full:
             self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
@@ -151,7 +152,7 @@ class Offline(Module[OfflineOptions]):
         event.stanza = marked(stanza, session.bare)
         if catching is None:
             return None
-        catching[0].hold(event.stanza)
+        catching[0].hold(event.stanza, sure=sure)
         return STOP
 
     @on(MessageLeaves, Order.LATE)
@@ -265,7 +266,7 @@ class Offline(Module[OfflineOptions]):
     @on(SessionPacks)
     def packs(self, event: SessionPacks) -> None:
         """What a session that moves was not given yet it gets where it goes on."""
-        if self._end_catching(event.session):
+        if self._end_catching(event.session, goes_on=True):
             event.state[self.name] = "ready"
         elif event.session in self._not_ready:
             event.state[self.name] = "not ready"
@@ -354,12 +355,12 @@ class Offline(Module[OfflineOptions]):
         if session in self._catching:
             self._catching[session] = (work, started)
 
-    def _end_catching(self, session: SessionLike) -> bool:
-        """What a session that goes was not given yet is not given to it any more."""
+    def _end_catching(self, session: SessionLike, *, goes_on: bool = False) -> bool:
+        """What a session that goes was not given yet is not given to it here any more."""
         if session not in self._catching:
             return False
         work, running = self._catching[session]
-        work.give_up()
+        work.give_up(goes_on=goes_on)
         if not work.sending:  # else it notices by itself
             running.cancel()
         return True

@@ -38,6 +38,7 @@ class CatchUp:
         self._session = session
         self._now = now
         self._held: deque[Stanza] = deque()
+        self._sure: set[int] = set()
         self.sending = False
         self.skipped = False
         self._over = False
@@ -51,18 +52,31 @@ class CatchUp:
         """Whether newer messages are found in the log only, from now on."""
         return len(self._held) >= _HELD
 
-    def hold(self, stanza: Stanza) -> None:
-        """Keeps a newer message, which is in the log, back until its turn."""
+    def hold(self, stanza: Stanza, *, sure: bool = False) -> None:
+        """Keeps a newer message, which is in the log, back until its turn.
+
+        :param sure: another session of the user gets it, whatever becomes of this one.
+        """
         if self.full:
             self._rest = min(self._rest or stanza.log.id, stanza.log.id)
-        else:
-            self._held.append(stanza)
+            return
+        self._held.append(stanza)
+        if sure:
+            self._sure.add(stanza.log.id)
 
-    def give_up(self) -> None:
-        """The session has gone: what was held back for it waits in the log."""
+    def give_up(self, *, goes_on: bool = False) -> None:
+        """The session has gone: what was held back for it waits in the log.
+
+        :param goes_on: on another node, where it is given that. Else what another session has got
+            does not wait.
+        """
         self._over = True
+        user, sure = self._session.bare, set() if goes_on else self._sure
         for stanza in self._held:
-            self._log.keep(self._session.bare, stanza.log, self._session.sid)
+            if stanza.log.id in sure:
+                self._log.settle(user, [stanza.log])
+            else:
+                self._log.keep(user, stanza.log, self._session.sid)
         self._held.clear()
 
     def look_again(self) -> None:
@@ -180,6 +194,7 @@ class CatchUp:
 
     def _send(self, stanza: Stanza) -> None:
         session = self._session
+        self._sure.discard(stanza.log.id)
         self.sending = True
         session.send(stanza)
         self.sending = False

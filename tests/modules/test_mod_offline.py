@@ -211,6 +211,23 @@ class OrderTests(OfflineTestCase):
         self.open_gate()
         self.assertEqual(bodies(self.juliet("c")), ["1", "2"])
 
+    def test_held_back_and_given_to_another(self) -> None:
+        """What is held back for a client is not sent again to another one that has got it."""
+        self.say("1")
+        other = self.juliet("other")
+        for stays in (True, False):
+            self.close_gate()
+            juliet = self.juliet("b")
+            self.say("2")
+            if not stays:
+                juliet.lose()
+            self.open_gate()
+            self.assertEqual(bodies(juliet), ["2"] if stays else [])
+            self.assertEqual(bodies(other).count("2"), 1)
+            juliet.lose()
+            self.assertEqual(bodies(other).count("2"), 1)
+            other.events.clear()
+
     def test_too_much_for_the_client(self) -> None:
         """What a client does not read until it is disconnected for that comes the next time."""
         for room in (0, 1):  # for what waits in the log, and for what is held back behind it
