@@ -100,3 +100,22 @@ class PresenceRaces(ClusterTestCase):
         self.come("romeo@localhost/phone", "c", "new")
         self.run_for(3)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
+
+    def test_moved_from_a_node_that_does_not_hear(self) -> None:
+        """A client that comes while a contact's node does not hear sees the contact elsewhere."""
+        for seconds in (0.0, 0.5):  # whether its end there or its new place is heard of first
+            romeo = self.connect("romeo@localhost/phone", "a")
+            romeo.enable_sm()
+            romeo.send("<presence><status>here</status></presence>")
+            self.come("juliet@localhost/chamber", "b", "here")
+            self.cut("b", "a", one_way=True)
+            juliet = self.come("juliet@localhost/balcony", "b", "here")
+            self.cluster.network.wire("c", "b").slower = seconds
+            romeo = self.resume(romeo, "c")
+            self.run_for(20)
+            self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "here")
+            self.cluster.network.wire("c", "b").slower = 0.0
+            self.heal()
+            self.run_for(20)
+            for client in (romeo, juliet):
+                client.send("</stream:stream>")

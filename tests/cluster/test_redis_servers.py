@@ -11,6 +11,7 @@ from tests.cluster import (
     test_lost_moves,
     test_messages,
     test_presence,
+    test_races,
     test_sessions_shared,
 )
 from tests.cluster.friends import FriendsCase
@@ -50,6 +51,12 @@ class PresenceTests(test_presence.PresenceTests):
 
 class LossTests(test_presence.LossTests):
     """Who sees whom after a loss."""
+
+    general = REDIS
+
+
+class PresenceRaces(test_races.PresenceRaces):
+    """Who sees whom that moves."""
 
     general = REDIS
 

@@ -81,9 +81,10 @@ def tell_lost(lost: Iterable[SessionLike], node: str, *, left: bool) -> None:
 
 
 def tell_unsure(gone: SessionLike, missed: Iterable[SessionLike]) -> None:
-    """A session of another node has gone without a goodbye to some of this one.
+    """A session of another node has gone there, without a goodbye to some of this one.
 
     Its node had not heard of them yet; the one that it has come from may have shown it to them.
+    If it goes on at a third one, nobody may have shown it to them.
     """
     for session in missed:
         session.host.hooks.fire(PresenceUncertain(session, gone.jid))

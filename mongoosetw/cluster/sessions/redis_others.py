@@ -173,7 +173,7 @@ class Others:
         """A session is not available any more; clients here are told behind that, if at all.
 
         As long as nodes do not know all of each other, they may not be; nor are those ever of whom
-        the node has not heard yet.
+        the node has not heard yet. Nor has it shown it to these, if it goes on elsewhere.
 
         :param priority: that it has had; None if it was not available before.
         """
@@ -181,9 +181,7 @@ class Others:
             last = copy(session)
             last.priority = priority
             self._departed.put(session.sid, last)
-            if replaced:
-                return
-            if peer.complete:
+            if replaced or peer.complete:
                 tell_unsure(last, self._missed(peer))
             else:
                 tell_lost([last], peer.node.name, left=False)

@@ -359,11 +359,11 @@ class Replicated:
         return appeared
 
     def _departs(self, peer: Peer, session: RemoteSession, priority: int) -> None:
-        if session.sid not in peer.copy.sessions and is_registered(session):
-            return  # the newer one is awaited that has its address
         if peer.feed.settled:
             tell_unsure(session, peer.feed.missed())
             return
+        if session.sid not in peer.copy.sessions and is_registered(session):
+            return  # the newer one is awaited that has its address
         last = copy(session)
         last.priority = priority
         tell_lost([last], session.node, left=False)
