@@ -74,7 +74,7 @@ def deliver_presence(host: "Host", stanza: Stanza) -> None:
     to = stanza.to
     assert to is not None
     if to.is_bare:
-        for session in host.sessions.available(to):
+        for session in host.sessions.told_of_presence(to):
             session.deliver(stanza)
     elif (found := host.sessions.get(to)) is not None:
         found.deliver(stanza)

@@ -106,6 +106,13 @@ class SessionRegistry:
         """The available resources of an account (RFC 6121 §4.2)."""
         return [s for s in self._bare.get(bare.text, ()) if s.available]
 
+    def told_of_presence(self, bare: JID) -> list[SessionLike]:
+        """The resources of an account that a broadcast is for: those that are available.
+
+        And those that were, and go on at a node that is not known yet: it is passed on there.
+        """
+        return [s for s in self._bare.get(bare.text, ()) if s.available or s.passes_on]
+
     def count(self) -> int:
         """How many sessions there are, on all nodes."""
         return len(self._full)

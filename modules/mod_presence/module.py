@@ -136,7 +136,7 @@ class Presence(Module[NoOptions]):
             host = host_for(contact.domain)
             if host is None:
                 self.host.route(fanout.to(contact))
-            elif others := host.sessions.available(contact):
+            elif others := host.sessions.told_of_presence(contact):
                 addressed = fanout.to(contact)
                 for other in others:
                     other.deliver(addressed)

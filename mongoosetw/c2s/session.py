@@ -77,6 +77,7 @@ class Session:
         "stream",
     )
     local = True
+    passes_on = False
 
     def __init__(self, stream: "ClientStream | None", host: "Host", jid: JID) -> None:
         """

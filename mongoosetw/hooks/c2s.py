@@ -19,7 +19,9 @@ class SessionLike(Protocol):
     """What handlers may use of a session; see ``mongoosetw.c2s.session.Session``.
 
     A session of another node has the same interface; ``local`` tells them apart. Its
-    ``presence`` is not known here, nor is its ``state``, nor whether it is ``inactive``.
+    ``presence`` is not known here, nor is its ``state``, nor whether it is ``inactive``. One that
+    ``passes_on`` what it is sent was available, and has ended for a newer one of its address, which
+    is not known here yet.
     """
 
     sid: int
@@ -34,6 +36,7 @@ class SessionLike(Protocol):
     address: str
     last_activity: float
     inactive: bool
+    passes_on: bool
 
     @property
     def bare(self) -> JID:

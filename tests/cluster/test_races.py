@@ -101,6 +101,19 @@ class PresenceRaces(ClusterTestCase):
         self.run_for(3)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
 
+    def test_change_while_the_new_place_is_not_known(self) -> None:
+        """Who has moved sees a change of whom its old node has told before the new one has."""
+        romeo = self.come("romeo@localhost/phone", "b", "first")
+        juliet = self.connect("juliet@localhost/balcony", "a")
+        juliet.enable_sm()
+        juliet.send("<presence/>")
+        juliet.pump()
+        self.cluster.network.wire("c", "b").slower = 0.5
+        juliet = self.resume(juliet, "c")
+        romeo.send("<presence><status>second</status></presence>")
+        self.run_for(5)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "second")
+
     def test_moved_from_a_node_that_does_not_hear(self) -> None:
         """A client that comes while a contact's node does not hear sees the contact elsewhere."""
         for seconds in (0.0, 0.5):  # whether its end there or its new place is heard of first

@@ -122,14 +122,19 @@ def _several(message: Message) -> bool:
 
 
 def order(world: "World") -> list[str]:
-    """What one session sends to another one's full JID arrives there in order."""
-    last: dict[tuple[JID, int, JID, int], tuple[float, int]] = {}
+    """What one session sends to another one's full JID arrives there in order.
+
+    Before a session is available it gets what is for its address (RFC 6121 §8.5.3.1), but not what
+    waits: what an older one of the address has not acknowledged comes after that (XEP-0160 §2).
+    """
+    last: dict[tuple[JID, int, JID, int, bool], tuple[float, int]] = {}
     problems = []
     for message in world.messages.values():
         if message.to.is_bare:
             continue
         for receipt in _first_arrivals(world, message):
-            key = (message.sender, message.binding, receipt.device, receipt.binding)
+            to = receipt.device, receipt.binding, receipt.available
+            key = (message.sender, message.binding, *to)
             before = last.get(key, (0.0, 0))
             if receipt.at < before[0]:
                 problems.append(f"{message} has arrived before message {before[1]}")

@@ -304,5 +304,6 @@ class Device:
         stanza_id = "" if found is None else str(found.getAttribute("id"))
         self.world.note(f"{self} gets {message.number} {stanza_id}")
         now = self.world.clock.seconds()
-        message.arrivals.append(Receipt(self.jid, self.binding, self.bound_at, stanza_id, now))
+        mine = self.jid, self.binding, self.bound_at
+        message.arrivals.append(Receipt(*mine, stanza_id, now, self.status is not None))
         self.world.received(self, message)

@@ -10,6 +10,7 @@ class Receipt:
     """One arrival of a message.
 
     :ivar binding: which session of the device it was, and since when.
+    :ivar available: the session was available.
     """
 
     device: JID
@@ -17,6 +18,7 @@ class Receipt:
     bound_at: float
     stanza_id: str
     at: float
+    available: bool
 
 
 @dataclass

@@ -122,6 +122,7 @@ class Claims:
             return self.withdraw(session)
         late = self._clock.callLater(PATIENCE, self._end, session)
         self._ending[session] = late, session.priority
+        session.passes_on = session.available
         session.priority = None
         return None
 

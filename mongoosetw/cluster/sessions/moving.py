@@ -69,6 +69,7 @@ class MovingSession(Elsewhere):
     )
     local = True
     connected = False
+    passes_on = False
     continues = 0
 
     def __init__(

@@ -38,6 +38,8 @@ class RemoteSession(Elsewhere):
     :ivar last_activity: not known here: as if nothing had come since the beginning.
     :ivar begun: something was sent to it.
     :ivar gate: what is sent to it may have to wait there.
+    :ivar passes_on: it was available, and has ended for a newer one of its address, which is not
+        known here yet: what it is sent is passed on.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class RemoteSession(Elsewhere):
         "jid",
         "last_activity",
         "node",
+        "passes_on",
         "priority",
         "secure",
         "sid",
@@ -79,7 +82,7 @@ class RemoteSession(Elsewhere):
         self.flags = flags
         self.secure = secure
         self.last_activity = timestamp(sid)
-        self.begun = False
+        self.begun = self.passes_on = False
         self.gate: Gate | None = None
 
     @classmethod
