@@ -69,6 +69,8 @@ class MAM(Module[MAMOptions]):
             markers=self.options.archive_chat_markers,
             groupchat=self.options.pm.archive_groupchats,
         )
+        self._marks = not self.options.pm.no_stanzaid_element
+        self._retracts = self.options.message_retraction
         self._archived: Count = self.archived
         self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
 
@@ -89,15 +91,13 @@ class MAM(Module[MAMOptions]):
         stanza = event.stanza
         if not self._archivable(stanza.type, stanza.children):
             return None
-        user = event.session.bare
-        remote = stanza.to.bare if stanza.to is not None else user
-        if remote.text == user.text:
+        user, to = event.session.bare, stanza.to
+        if to is None or to.bare.text == user.text:
             return None  # to oneself: archived once, on its way in
-        prefs = self._prefs.get(user.text, _UNKNOWN)
-        if prefs is None:
-            self._show(stanza, user, remote)
-            return None
-        return self._decide(stanza, user, remote)
+        if self._prefs.get(user.text, _UNKNOWN) is not None:
+            return self._decide(stanza, user, to.bare)
+        self._show(stanza, user, to.bare)
+        return None
 
     @on(FilterLocalPacket, Order.STORE)
     def received(self, event: FilterLocalPacket) -> Outcome | Awaitable[Outcome]:
@@ -105,30 +105,33 @@ class MAM(Module[MAMOptions]):
         stanza = event.stanza
         if stanza.kind != "message":
             return None
-        if stanza.log is None or not stanza.log.shown:  # else its sender's archive shows it
+        entry = stanza.log
+        if entry is None or not entry.shown:  # else its sender's archive shows it
             if not self._archivable(stanza.type, stanza.children):
                 return None
-        assert stanza.to is not None
-        user = stanza.to.bare
+        to, sender = stanza.to, stanza.from_
+        assert to is not None and sender is not None
+        user = to.bare
         if user.local is None:
             return None
-        prefs = self._prefs.get(user.text, _UNKNOWN)
-        if prefs is not None:
-            return self._decide_received(event, user)
-        self._show_received(event, user)
+        if self._prefs.get(user.text, _UNKNOWN) is not None:
+            return self._decide_received(event, user, sender)
+        if entry is None:
+            self._show(stanza, user, sender.bare)
+        else:
+            self.messages.show(stanza, user, sender.bare)
+            self._archived.value += 1
+        if self._marks:
+            event.stanza = marked(stanza, user)
         return None
 
-    def _show_received(self, event: FilterLocalPacket, user: JID) -> None:
-        stanza = event.stanza
-        assert stanza.from_ is not None
-        self._show(stanza, user, stanza.from_.bare)
-        if not self.options.pm.no_stanzaid_element:
-            event.stanza = marked(stanza, user)
-
-    async def _decide_received(self, event: FilterLocalPacket, user: JID) -> Outcome:
-        assert event.stanza.from_ is not None
-        if await self._wanted(user, event.stanza.from_):
-            self._show_received(event, user)
+    async def _decide_received(
+        self, event: FilterLocalPacket, user: JID, sender: JID
+    ) -> Outcome:
+        if await self._wanted(user, sender):
+            self._show(event.stanza, user, sender.bare)
+            if self._marks:
+                event.stanza = marked(event.stanza, user)
         return None
 
     async def _decide(self, stanza: Stanza, user: JID, remote: JID) -> Outcome:
@@ -140,9 +143,8 @@ class MAM(Module[MAMOptions]):
         entered = stanza.log
         self.messages.show(stanza, user, remote)
         self._archived.value += 1
-        if entered is None and _RETRACT in stanza.children:
-            if self.options.message_retraction:
-                self.host.in_background(self._upkeep.retract(stanza, user, remote))
+        if entered is None and self._retracts and _RETRACT in stanza.children:
+            self.host.in_background(self._upkeep.retract(stanza, user, remote))
 
     async def _wanted(self, user: JID, remote: JID) -> bool:
         """What the user's preferences say of messages with somebody; False without a user."""

@@ -45,11 +45,18 @@ class Entry:
         "unit",
     )
 
-    def __init__(self, id: int, *, shown: bool = False) -> None:
+    def __init__(
+        self,
+        id: int,
+        sender: JID | None = None,
+        recipient: JID | None = None,
+        *,
+        shown: bool = False,
+    ) -> None:
         self.id = id
         self.shown = shown
-        self.sender: JID | None = None
-        self.recipient: JID | None = None
+        self.sender = sender
+        self.recipient = recipient
         self.row: list[Any] | None = None
         self.unit: list[tuple[Table, Row]] = []
         self.batch = WRITTEN

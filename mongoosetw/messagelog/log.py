@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -221,12 +221,8 @@ class MessageLog:
             return entry
         size = 0
         if entry is None:
-            entry = Entry(self._ids.next())
-            if entry.id > self._reach.end:
-                self._reach.extend(entry.id)
-            row = entry.row = self._row(entry, stanza)
-            entry.unit = [(messages, row)]
-            size = len(row[-1])
+            entry = self._new(stanza)
+            size = len(stanza.to_bytes())
         else:
             entry.row, entry.unit = None, []
         try:
@@ -241,15 +237,24 @@ class MessageLog:
             self._entered.append((entry.unit, stanza))
         return entry
 
-    def _row(self, entry: Entry, stanza: Stanza) -> list[Any]:
-        sender, known = stanza.from_, self._owners
+    def _new(self, stanza: Stanza) -> Entry:
+        sender, to, known = stanza.from_, stanza.to, self._owners
         assert sender is not None
-        to = stanza.to or sender.bare
-        entry.sender, entry.recipient = here, there = sender.bare, to.bare
+        here = sender.bare
+        if to is None:
+            to = here
+        there = to.bare
         first = known.get(here.text) or self.owner(here)
         second = known.get(there.text) or self.owner(there)
-        xml = stanza.to_bytes().decode()
-        return [entry.id, first, second, 0, None, sender.text, to.text, xml]
+        identifier = self._ids.next()
+        if identifier > self._reach.end:
+            self._reach.extend(identifier)
+        xml = str(stanza.to_bytes(), "utf-8")
+        row = [identifier, first, second, 0, None, sender.text, to.text, xml]
+        entry = Entry(identifier, here, there)
+        entry.row = row
+        entry.unit = [(messages, row)]
+        return entry
 
     def _begin(self, batch: Batch) -> None:
         """Notes from now on which stanzas count as handled when a batch is committed."""

@@ -17,14 +17,15 @@ def marked(stanza: Stanza, user: JID) -> Stanza:
     children = stanza.children
     if children is entry.marked and user is entry.marked_for:
         return stanza
-    identifier = _id_of(stanza, user)
+    identifier = b"%b%d'/>" % (_id_by(user.text), entry.id)
     if STANZA_ID in children:
         if identifier in stanza.inner:
             return stanza
         stanza = without_ids(stanza, user.text)
-    stanza = stanza.with_child(STANZA_ID, identifier)
-    entry.marked, entry.marked_for = stanza.children, user
-    return stanza
+        children = stanza.children
+    entry.marked = children = (*children, STANZA_ID)
+    entry.marked_for = user
+    return stanza.extended(children, identifier)
 
 
 def with_id(stanza: Stanza, user: JID) -> Stanza:
@@ -34,11 +35,7 @@ def with_id(stanza: Stanza, user: JID) -> Stanza:
     """
     if STANZA_ID in stanza.children:
         stanza = without_ids(stanza, user.text)
-    return stanza.with_child(STANZA_ID, _id_of(stanza, user))
-
-
-def _id_of(stanza: Stanza, user: JID) -> bytes:
-    return b"%b%d'/>" % (_id_by(user.text), stanza.log.id)
+    return stanza.with_child(STANZA_ID, b"%b%d'/>" % (_id_by(user.text), stanza.log.id))
 
 
 @lru_cache(10_000)

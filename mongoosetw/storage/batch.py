@@ -4,7 +4,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from itertools import chain
+from typing import TypeAlias, cast
 
 from sqlalchemy import Connection, Table
 from twisted.internet.defer import Deferred
@@ -38,7 +39,7 @@ class _Removal:
         self.keys = keys
 
 
-_Entry: TypeAlias = tuple[Unit | _Removal, Done | None]
+_Entry: TypeAlias = Unit | _Removal
 
 
 class Batch:
@@ -49,7 +50,7 @@ class Batch:
     :ivar refused: what went wrong with each unit that was not stored, by the ``id()`` of the unit.
     """
 
-    __slots__ = ("_callbacks", "entries", "error", "refused", "settled", "weight")
+    __slots__ = ("_callbacks", "_dones", "entries", "error", "refused", "settled", "weight")
 
     def __init__(self) -> None:
         self.settled = False
@@ -57,7 +58,14 @@ class Batch:
         self.refused: dict[int, Exception] = {}
         self.entries: list[_Entry] = []
         self.weight = 0
+        self._dones: dict[int, Done] = {}  # by the place of their entries
         self._callbacks: list[Done] = []
+
+    def take(self, entry: _Entry, done: Done | None) -> None:
+        """Takes one more, and who is told of it."""
+        if done is not None:
+            self._dones[len(self.entries)] = done
+        self.entries.append(entry)
 
     def when_committed(self, callback: Done) -> None:
         """Has the callback told of the commit; at once, if the batch is settled.
@@ -70,20 +78,24 @@ class Batch:
         else:
             self._callbacks.append(callback)
 
-    def settle(self, errors: Sequence[Exception | None]) -> None:
+    def settle(self, errors: Sequence[Exception | None] | None) -> None:
         """Tells everybody: units in their order, then those who wait for the batch.
 
-        :param errors: of each entry.
+        :param errors: of each entry; None: all are stored.
         """
         self.settled = True
         entries, self.entries = self.entries, []
+        dones, self._dones = self._dones, {}
         callbacks, self._callbacks = self._callbacks, []
-        for (unit, done), error in zip(entries, errors, strict=True):
-            if error is not None:
-                self.error = self.error or error
-                self.refused[id(unit)] = error
-            if done is not None:
-                _tell(done, error)
+        if errors is not None:
+            self.refused = {
+                id(unit): error
+                for unit, error in zip(entries, errors, strict=True)
+                if error is not None
+            }
+            self.error = next(iter(self.refused.values()), None)
+        for place, done in dones.items():
+            _tell(done, None if errors is None else errors[place])
         for callback in callbacks:
             _tell(callback, self.error)
 
@@ -192,18 +204,32 @@ class LogWriter:
         """
         if self.waiting >= self._limit or self.weight > self._byte_limit or self._closed:
             raise DatabaseUnavailable(f"too many rows wait for {self._name}")
-        return self._append((unit, done), size)
+        batch = self.gathering or self._new_batch()
+        self.waiting += 1
+        self.weight += size
+        batch.weight += size
+        entries = batch.entries
+        if done is None:
+            entries.append(unit)
+        else:
+            batch.take(unit, done)
+        if len(entries) >= self._size:
+            self.gathering = None
+        return batch
 
     def remove(self, table: Table, keys: Iterable[Key], done: Done | None = None) -> Batch:
         """Removes the rows of these keys, those added before included.
 
         After :meth:`close` it does nothing, and the batch and ``done`` say so at once.
         """
-        entry = (_Removal(table, list(keys)), done)
+        entry = _Removal(table, list(keys))
         if not self._closed:
-            return self._append(entry, 0)
+            batch = self.gathering or self._new_batch()
+            self.waiting += 1
+            batch.take(entry, done)
+            return batch
         batch = Batch()
-        batch.entries.append(entry)
+        batch.take(entry, done)
         batch.settle([DatabaseUnavailable(f"{self._name} is closed")])
         return batch
 
@@ -238,19 +264,6 @@ class LogWriter:
             closed.callback(None)
         return closed
 
-    def _append(self, entry: _Entry, size: int) -> Batch:
-        batch = self.gathering
-        if batch is None:
-            batch = self._new_batch()
-        self.waiting += 1
-        self.weight += size
-        batch.weight += size
-        entries = batch.entries
-        entries.append(entry)
-        if len(entries) >= self._size:
-            self.gathering = None
-        return batch
-
     def _new_batch(self) -> Batch:
         batch = self.gathering = Batch()
         self._batches.append(batch)
@@ -283,7 +296,7 @@ class LogWriter:
 
     def _written(self, result: Failure | None, batch: Batch, fresh: bool) -> None:
         if not isinstance(result, Failure):
-            self._settle([None] * len(batch.entries), batch)
+            self._settle(None, batch)
         elif result.check(DatabaseUnavailable) or timed_out(result.value):
             self._try_later(result)
         elif fresh:
@@ -292,7 +305,7 @@ class LogWriter:
             each = self._db.run(self._name, partial(self._write_each, batch.entries))
             each.addCallbacks(self._settle, self._try_later, callbackArgs=(batch,))
 
-    def _settle(self, errors: Sequence[Exception | None], batch: Batch) -> None:
+    def _settle(self, errors: Sequence[Exception | None] | None, batch: Batch) -> None:
         if self._delay:
             logger.info("log_resumed name=%s waiting=%d", self._name, self.waiting)
         self._delay = 0.0
@@ -358,10 +371,13 @@ def _sum_up(
     tables: Mapping[Table, BulkTable], entries: Sequence[_Entry]
 ) -> tuple[dict[Table, list[Row]], dict[Table, set[Key]]]:
     """The rows to insert and the keys to remove before, with the same end as one by one."""
-    gone: dict[Table, set[Key]] = {e.table: set() for e, _ in entries if isinstance(e, _Removal)}
+    gone: dict[Table, set[Key]] = {e.table: set() for e in entries if type(e) is _Removal}
     by_key: dict[Table, dict[Key, Row]] = {table: {} for table in gone}
     kept: dict[Table, list[Row]] = {table: [] for table in tables}
-    for entry, _ in entries:
+    if not gone:
+        for table, row in chain.from_iterable(cast("Sequence[Unit]", entries)):
+            kept[table].append(row)
+    for entry in entries if gone else ():
         if isinstance(entry, _Removal):
             gone[entry.table].update(entry.keys)
             for key in entry.keys:

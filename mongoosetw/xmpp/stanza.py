@@ -330,17 +330,35 @@ class Stanza:
 
         :param name: of the element ``xml``, which declares its namespace.
         """
-        children = (*self.children, name)
+        return self.extended((*self.children, name), xml)
+
+    def extended(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
+        """As :meth:`with_child`, for who has put the names of all children together."""
         whole, (start, end) = self._xml, self._span
-        if whole is not None and whole is self._raw and start < end:
-            whole = whole[:end] + xml + whole[end:]
-            stanza = self.serialised_copy(self.to, whole)
-            stanza._inner, stanza._raw, stanza._span = None, whole, (start, end + len(xml))
-        else:
-            stanza = self.copy(inner=self.inner + xml)
-            if whole is not None and self.inner:
-                end = whole.rfind(b"</")
-                stanza._xml = whole[:end] + xml + whole[end:]
+        if whole is None or whole is not self._raw or start >= end:
+            return self._extended_copy(children, xml)
+        stanza = Stanza.__new__(Stanza)
+        stanza.kind = self.kind
+        stanza.to = self.to
+        stanza.from_ = self.from_
+        stanza.type = self.type
+        stanza.id = self.id
+        stanza.lang = self.lang
+        stanza._children = children
+        stanza._inner = None
+        stanza._xml = stanza._raw = whole[:end] + xml + whole[end:]
+        stanza._span = (start, end + len(xml))
+        stanza._element = None
+        stanza.receipt = self.receipt
+        stanza.log = self.log
+        return stanza
+
+    def _extended_copy(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
+        whole = self._xml
+        stanza = self.copy(inner=self.inner + xml)
+        if whole is not None and self.inner:
+            end = whole.rfind(b"</")
+            stanza._xml = whole[:end] + xml + whole[end:]
         stanza._children = children
         return stanza
 
