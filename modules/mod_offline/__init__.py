@@ -14,6 +14,7 @@ from mongoosetw.config.options import option
 from mongoosetw.delivery import deliver_message_to_bare
 from mongoosetw.hooks.bus import STOP, Order, Outcome
 from mongoosetw.hooks.c2s import (
+    OpenSession,
     SessionClosed,
     SessionLike,
     SessionOpened,
@@ -230,12 +231,16 @@ class Offline(Module[OfflineOptions]):
 
     # -- sessions that become ready
 
+    @on(OpenSession, Order.DEFAULT)
+    def opening(self, event: OpenSession) -> Deferred[None] | None:
+        """What the client has said on a lost node comes before what it says in a new session."""
+        return None if event.session.continues else self.messages.succession.left_by_lost()
+
     @on(SessionOpened)
     def opened(self, event: SessionOpened) -> None:
         """What the client of an older session has not acknowledged comes first, from any node."""
-        replaced = event.replaced
-        if replaced is not None and not replaced.local and "sm" in replaced.flags:
-            self.messages.succeeds(replaced)
+        if event.replaced is not None and "sm" in event.replaced.flags:
+            self.messages.succession.succeeds(event.replaced)
 
     @on(UserAvailable, Order.LATE)
     def available(self, event: UserAvailable) -> None:

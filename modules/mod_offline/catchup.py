@@ -60,9 +60,23 @@ class CatchUp:
         if self.full:
             self._rest = min(self._rest or stanza.log.id, stanza.log.id)
             return
-        self._held.append(stanza)
+        self._held.insert(self._place(stanza.log.id), stanza)
         if sure:
             self._sure.add(stanza.log.id)
+
+    def _place(self, identifier: int) -> int:
+        """Where a message belongs among those held back: it may have been on a longer way.
+
+        Ids are an order among those of one node.
+        """
+        place = len(self._held)
+        for index in range(place - 1, -1, -1):
+            other = self._held[index].log.id
+            if node_of(other) == node_of(identifier):
+                if other <= identifier:
+                    break
+                place = index
+        return place
 
     def give_up(self, *, goes_on: bool = False) -> None:
         """The session has gone: what was held back for it waits in the log.

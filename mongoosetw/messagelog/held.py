@@ -109,15 +109,17 @@ class Held:
         """
         return self._lose(lambda holder: node_of(holder) == node, self._young, self._old)
 
-    def outlived(self, alive: Collection[int]) -> set[int]:
+    def outlived(self, alive: Collection[int], *, young: bool = False) -> set[int]:
         """What has been on its way for long to sessions that are no more waits.
 
         A session may have moved to another node, and have gone with that.
 
         :param alive: the sids of all sessions.
+        :param young: what has just been sent, too.
         :returns: the owners.
         """
-        return self._lose(lambda holder: holder not in alive, self._old)
+        unwritten = (self._young, self._old) if young else (self._old,)
+        return self._lose(lambda holder: holder not in alive, *unwritten)
 
     def _lose(self, gone: Callable[[int], bool], *unwritten: dict[int, OnItsWay]) -> set[int]:
         return {

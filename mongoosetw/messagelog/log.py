@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from mongoosetw.cluster.alone import Alone
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike, UserSendMessage
+from mongoosetw.ids import node_of
 from mongoosetw.messagelog import indexing, reading
 from mongoosetw.messagelog.entry import WRITTEN, Entry
 from mongoosetw.messagelog.held import Held
@@ -70,6 +71,7 @@ class MessageLog:
     each; after a crash those that may have been held are made pending (:meth:`recover`).
 
     :ivar alone: there are no other nodes.
+    :ivar succession: what comes before what a session is given.
     :ivar held: what is on its way to sessions.
     """
 
@@ -98,6 +100,7 @@ class MessageLog:
         self._mesh = server.mesh
         self.alone = isinstance(server.mesh, Alone)
         self._nodes = LogNodes(self, server)
+        self.succession = self._nodes.succession
         self._may_wait = self._nodes.may_wait
         self.held = Held(self._writer, self._ids, self._may_wait)
         self._reach = Reach(self._writer)
@@ -409,10 +412,6 @@ class MessageLog:
         """A session of another node takes messages from now on."""
         self._nodes.found(session)
 
-    def succeeds(self, older: SessionLike) -> None:
-        """A session of this node has the address of another node's, which leaves messages."""
-        self._nodes.succeeds(older)
-
     def look(self, session: SessionLike) -> None:
         """Has the node of a session look for what waits for its user."""
         self._nodes.look(session)
@@ -451,9 +450,12 @@ class MessageLog:
         # For most users who come online nothing waits: that is found out for many at a time
         if after == 0 and not await self._waiting.get(owner):
             return []
-        return await self._db.read(
+        found = await self._db.read(
             "message_log_pending", lambda c: reading.pending_of(c, owner, after, most)
         )
+        if not self.alone:
+            await self.succession.all_arrived({node_of(message.id) for message in found})
+        return found
 
     async def take(self, user: JID, ids: list[int], holder: int) -> None:
         """Notes that what waits for a user is on its way to a session."""

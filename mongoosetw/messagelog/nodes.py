@@ -5,26 +5,24 @@ node says that it has arrived, or that it has not. So a message is on disk and a
 one node, whichever of the two is lost.
 """
 
-import logging
 import struct
-from collections.abc import Collection, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
-from mongoosetw.cluster.mesh import Node, is_first
+from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.messagelog.entry import Entry
+from mongoosetw.messagelog.succession import Succession
+from mongoosetw.messagelog.takeover import TakeOver
 from mongoosetw.messagelog.unsure import Unsure, sids_of
 from mongoosetw.messagelog.waiting import MayWait
 from mongoosetw.messagelog.writing import BeingWritten, unless_gone
-from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.timers import Timers
 from mongoosetw.xmpp.jid import JID
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.messagelog.log import MessageLog
     from mongoosetw.server import Server
 
-logger = logging.getLogger(__name__)
 CHANNEL: Final = "log"
 Settled: TypeAlias = tuple[int, int, bool]
 """Owner, id, and whether an archive shows the message."""
@@ -51,7 +48,6 @@ _STRANDED: Final = struct.Struct("!QQ")
 _ID: Final = struct.Struct("!Q")
 _PART: Final = "log-part"
 _COMMITTED: Final = "log-committed"
-_SUCCEEDED: Final = "log-succeeded"
 _PATIENCE: Final = 10.0
 """Seconds that a node has to write what it holds."""
 _STASH: Final = 20_000
@@ -59,21 +55,18 @@ _RECENT: Final = 3600.0
 """Seconds: messages that began to wait before that were found by whoever has come since."""
 _UNDER_WAY: Final = 60.0
 """Seconds: what a node was told longer ago has arrived if its link is lost now."""
-_GLANCE: Final = 0.02
-_GRACE: Final = 1.0
-"""Seconds that a lost node has to come back before its messages are taken over."""
 _DOUBT: Final = 5.0
 """Seconds after a loss, after which nobody waits for that any more."""
 _LOOKS: Final = 3
 """Ticks after a loss: what has just been sent then has been on its way for long by the last."""
-_ROUND: Final = 15.0
-"""Seconds: who has logged nothing for so long has nothing on its way any more, or is dead."""
 
 
 class LogNodes:
     """This node's log as one of several.
 
     :ivar may_wait: for whom something may wait, on whatever node it was logged.
+    :ivar written: for whom other nodes are writing something.
+    :ivar succession: what comes before what a session is given.
     """
 
     def __init__(self, log: "MessageLog", server: "Server") -> None:
@@ -84,14 +77,21 @@ class LogNodes:
         self._kept: dict[int, set[int]] = {}  # owners, by who holds their messages
         self._flushing = False
         self._recent: dict[int, float] = {}
-        self._lost: set[int] = set()
         self.unsure = Unsure(server.mesh, CHANNEL, _UNSURE)
         self._looks = 0
-        self._reaches: dict[int, int] = {}
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
         self._repeats = Repeats(server.mesh, server.clock, self._send_now)
-        self._written = BeingWritten(self._timers)
+        self.written = BeingWritten(self._timers)
+        self._takeover = TakeOver(
+            log,
+            server,
+            self._timers,
+            self._look_after_all,
+            self._tell_lost,
+            self._tell_of_left,
+            self._taken_over,
+        )
         server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
         self.may_wait = MayWait(
@@ -101,6 +101,7 @@ class LogNodes:
             lambda node: Deferred.fromCoroutine(self._owners_of_all(node)),
             self._timers,
         )
+        self.succession = Succession(log, server, self.may_wait, self.written, self._ask_for_kept)
 
     def start(self, owners: Iterable[int]) -> None:
         """The log is open.
@@ -109,11 +110,11 @@ class LogNodes:
             on other nodes.
         """
         self._note(owners)
-        self._timers.later(_ROUND, self._look_round)
+        self._takeover.start()
+        self.succession.start()
         if self._server.cluster is not None:
             self._server.cluster.calls.serve(_PART, self._asked_to_part)
             self._server.cluster.calls.serve(_COMMITTED, self._asked_to_commit)
-            self._server.cluster.calls.serve(_SUCCEEDED, self._asked_for_the_rest)
         self.may_wait.start()
 
     def stop(self) -> None:
@@ -149,7 +150,7 @@ class LogNodes:
     def _ask_for_kept(self) -> None:
         kept, self._kept = self._kept, {}
         for number, owners in kept.items():
-            self._written.expect(owners, self._ask_to_commit(self._peer(number)))
+            self.written.expect(owners, self._ask_to_commit(self._peer(number)))
 
     def keep(self, user: JID, entry: Entry) -> None:
         """A message has not arrived: it waits again, unless it is on its way elsewhere, too.
@@ -299,14 +300,14 @@ class LogNodes:
         """
         self._ask_for_kept()
         owner = self._log.number(user)
-        await self._written.wait(owner)
-        return self._written.broken(owner)
+        await self.written.wait(owner)
+        return self.written.broken(owner)
 
     def _hold(self, node: Node, user: JID) -> None:
         """A node writes something for a user right now: their session waits for that."""
         owner = self._log.number(user)
         self.may_wait.learn((owner,))
-        self._written.expect_from(node.number, owner, self._ask_to_commit(node))
+        self.written.expect_from(node.number, owner, self._ask_to_commit(node))
         self._tell(user, here=True)
 
     def _have_look(self, user: JID) -> None:
@@ -323,39 +324,8 @@ class LogNodes:
             for session in [s for s in host.sessions.local() if s.sid in sids]:
                 owner = self._log.number(session.bare)
                 self.may_wait.learn((owner,))
-                self._written.expect_from(node.number, owner, self._ask_to_commit(node))
+                self.written.expect_from(node.number, owner, self._ask_to_commit(node))
                 host.hooks.fire(MessagesWait(session.bare, True, session))
-
-    def succeeds(self, older: SessionLike) -> None:
-        """A session of this node has the address of another node's, which leaves messages."""
-        if self._server.cluster is None or older.local:
-            return
-        node = cast(RemoteSession, older).node
-        question = _ID.pack(older.sid) + str(older.jid).encode()
-        owner = self._log.number(older.bare)
-        self.may_wait.learn((owner,))
-        asked = self._server.cluster.calls.call(node, _SUCCEEDED, question, _PATIENCE)
-        self._written.expect((owner,), asked)
-
-    async def _asked_for_the_rest(self, node: Node, payload: bytes) -> bytes:
-        """Answers when a session has ended, and what its client has not acknowledged waits.
-
-        Whoever asks waits no longer if it does not end: the link may be lost that tells why.
-        """
-        (sid,), jid = _ID.unpack_from(payload), JID.parse(payload[_ID.size :].decode())
-        clock = self._server.clock
-        until = clock.seconds() + _PATIENCE
-        while self._has(sid, jid) and clock.seconds() < until:
-            await deferLater(clock, _GLANCE)
-        self._ask_for_kept()
-        await self._written.wait(self._log.number(jid.bare))
-        await self._log.barrier()
-        return b""
-
-    def _has(self, sid: int, jid: JID) -> bool:
-        host = self._server.host_for(jid.domain)
-        session = None if host is None else host.sessions.get(jid)
-        return session is not None and session.local and session.sid == sid
 
     # -- nodes that come and go
 
@@ -370,8 +340,8 @@ class LogNodes:
         return self._mesh.send(node, CHANNEL, payload)
 
     def _up(self, node: Node) -> None:
-        self._lost.discard(node.number)
-        self._written.believe(node.number)
+        self._takeover.is_back(node.number)
+        self.written.believe(node.number)
         if node.number in self._settled:
             self.flush()
         self.unsure.linked(node)
@@ -385,80 +355,54 @@ class LogNodes:
         self._wait_again(self._log.held.lost(node.number))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
-        self._lost.add(node.number)
-        self._timers.later(_GRACE, self._take_over)
+        self._takeover.lost(node.number)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
-            self._written.doubt(node.number)
-            self._timers.later(_DOUBT, self._written.believe, node.number)
+            self.written.doubt(node.number)
+            self._timers.later(_DOUBT, self.written.believe, node.number)
 
     def look_after_held(self) -> None:
         """After a loss, what is on its way to sessions that nobody knows any more waits."""
         if not self._looks:
             return
         self._looks -= 1
+        self._wait_again(self._log.held.outlived(self._alive()))
+
+    def _look_after_all(self) -> None:
+        """A node is lost: what may have followed a session there waits, however young it is.
+
+        If the session lives on a node that nobody has lost, what is on its way there may come
+        twice.
+        """
+        self._wait_again(self._log.held.outlived(self._alive(), young=True))
+
+    def _alive(self) -> set[int]:
         hosts = self._server.hosts.values()
-        alive = {session.sid for host in hosts for session in host.sessions}
-        self._wait_again(self._log.held.outlived(alive))
+        return {session.sid for host in hosts for session in host.sessions}
 
     def _wait_again(self, owners: set[int]) -> None:
         self._note(owners)
         if owners:
             self._log.after_commit(lambda: self._tell_all(owners))
 
-    def _take_over(self) -> None:
-        if is_first(self._mesh):
-            for number in list(self._lost):
-                self._run(self._recover(number))
-        elif self._lost:
-            # The first may have been cut off from them, and have taken over what was there then
-            self._mesh.broadcast(CHANNEL, bytes((_LOST, *self._lost)))
+    def _tell_lost(self, numbers: Iterable[int]) -> None:
+        self._mesh.broadcast(CHANNEL, bytes((_LOST, *numbers)))
 
-    def _lost_by_others(self, numbers: Iterable[int]) -> None:
-        linked = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
-        self._lost.update(number for number in numbers if number not in linked)
-        if is_first(self._mesh):
-            self._take_over()
-
-    def _look_round(self) -> None:
-        """Nodes that have ended with all others, and are not started again, have left messages.
-
-        So have those that were cut off, and have gone on before they ended.
-        """
-        self._timers.later(_ROUND, self._look_round)
-        if is_first(self._mesh):
-            self._run(self._adopt())
-
-    async def _adopt(self) -> None:
-        linked = {self._mesh.local.number, *(n.number for n in self._mesh.peers.values())}
-        try:
-            reaches = await self._log.left_behind(linked)
-        except DatabaseUnavailable:
-            return
-        before, self._reaches = self._reaches, reaches
-        for number, reach in reaches.items():
-            if reach == before.get(number):  # else it lives, and sees to its messages itself
-                await self._recover(number)
-
-    async def _recover(self, number: int) -> None:
-        try:
-            await self._log.recover(number)
-            owners = await self._log.owners_waiting(number)
-        except DatabaseUnavailable:
-            self._timers.later(_GRACE, self._take_over)
-            return
+    def _tell_of_left(self, owners: Collection[int]) -> None:
+        """A lost node has left something for owners."""
         self._note(owners)
         for owner in owners:
             self.may_wait.add(owner)
+        self._tell_all(owners)
+
+    def _taken_over(self, number: int) -> None:
         self._mesh.broadcast(CHANNEL, bytes((_RECOVERED, number)))
         self._recovered(number)
-        self._tell_all(owners)
-        logger.info("messages_taken_over number=%d", number)
 
     def _recovered(self, number: int) -> None:
         """A lost node's messages have their rows: what has arrived is removed from them."""
         self._looks = _LOOKS  # this node may not have been linked to the lost one
-        self._lost.discard(number)
-        self._written.believe(number)
+        self._takeover.is_back(number)
+        self.written.believe(number)
         self._log.remove(self._settled.pop(number, []))
 
     def _received(self, node: Node, payload: bytes) -> None:
@@ -475,7 +419,7 @@ class LogNodes:
         elif kind == _UNSURE:
             self._missed(node, sids_of(rest))
         elif kind == _LOST:
-            self._lost_by_others(rest)
+            self._takeover.lost_by_others(rest)
         elif kind == _WAITING:
             owners = {number for (number,) in _ID.iter_unpack(rest)}
             self.may_wait.learn(owners)
@@ -488,10 +432,3 @@ class LogNodes:
     def _stranded(self, identifier: int, holder: int, user: JID) -> None:
         self._log.held.comes_back(identifier, holder)
         self.waits(user, self._log.number(user))
-
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(coroutine).addErrback(_log_failure)
-
-
-def _log_failure(failure: Failure) -> None:
-    logger.error("message_log_take_over_failed", exc_info=failure.value)

@@ -69,12 +69,23 @@ class BeingWritten:
         for waiting in ready:
             waiting.callback(None)
 
+    def wait_for_lost(self) -> Deferred[None] | None:
+        """Fires when lost nodes have left nothing that is not written; None if there are none."""
+        return Deferred.fromCoroutine(self._no_doubts()) if self._doubtful else None
+
+    async def _no_doubts(self) -> None:
+        while self._doubtful:
+            await self._next_change()
+
+    def _next_change(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
     async def wait(self, owner: int) -> None:
         """Waits until nobody is writing for an owner."""
         while self._doubtful or owner in self._writers:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
+            await self._next_change()
 
     def broken(self, owner: int) -> set[int]:
         """The nodes that were lost before they had written what is older than what came from them.
@@ -90,4 +101,10 @@ def unless_gone(failure: Failure) -> bytes:
     error: Any = failure.value
     if error.reason not in ("link-lost", "no-link"):
         raise error
+    return b""
+
+
+def no_answer(failure: Failure) -> bytes:
+    """Nobody waits for a node that does not answer."""
+    failure.trap(CallFailed)
     return b""

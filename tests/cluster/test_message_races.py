@@ -143,7 +143,9 @@ class SlowDiskTests(RaceTests):
             self.say(said[-1])
             self.run_for(COMMIT)
             juliet.ack()
-        self.run_for(5)
+        for _ in range(5):
+            self.run_for(2)
+            juliet.ack()
         self.assertEqual(bodies(juliet), said)
 
     def test_node_lost_meanwhile(self) -> None:

@@ -1,6 +1,9 @@
 """Messages between nodes: on disk, accounted for on one node, delivered whatever is lost."""
 
+from twisted.internet.defer import Deferred, fail
+
 from mongoosetw.messagelog.tables import messages, pending
+from mongoosetw.storage.work import DatabaseUnavailable
 from tests.cluster.messages import MessagesTestCase, bodies, ids
 
 
@@ -159,11 +162,26 @@ class LostNodeTests(MessagesTestCase):
         self.say("one")
         self.kill("a")
         self.settle()
-        juliet = self.juliet("c")
+        juliet = self.connect("juliet@localhost/balcony", node="c")
         self.romeo = self.connect("romeo@localhost/phone", node="b")
+        self.assertIsNone(self.host("b").sessions.get(self.romeo.jid))
+        self.run_for(2)
+        juliet.send("<presence/>")
         self.say("two")
         self.run_for(10)
         self.assertEqual(bodies(juliet), ["one", "two"])
+
+    def test_login_without_a_database(self) -> None:
+        """Who comes after a loss is let in though nothing can be taken over."""
+        self.register("juliet@localhost")
+        self.patch(self.servers["b"].db, "run", self._never)
+        self.kill("a")
+        juliet = self.connect("juliet@localhost/balcony", node="c")
+        self.run_for(6)
+        self.assertIsNotNone(self.host("c").sessions.get(juliet.jid))
+
+    def _never(self, name: str, work: object) -> Deferred[None]:
+        return fail(DatabaseUnavailable("it is away"))
 
     def test_senders_node_and_acknowledged(self) -> None:
         """What has arrived meanwhile is not delivered again."""

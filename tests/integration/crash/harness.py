@@ -256,7 +256,9 @@ def _faults(client: ChatClient, book: Book) -> list[str]:
     first = list(dict.fromkeys(book.received))
     if first != sorted(first):
         at = next(i for i in range(1, len(first)) if first[i] < first[i - 1])
-        faults.append(f"{name}: {first[at]} arrived after {first[at - 1]}")
+        late, before = first[at], first[at - 1]
+        ids = f"stanza-ids {book.ids[late]} and {book.ids[before]}"
+        faults.append(f"{name}: {late} arrived after {before}, {ids}")
     return faults + [f"{name}: {what}" for what in book.indistinct()]
 
 
