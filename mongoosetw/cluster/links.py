@@ -26,6 +26,9 @@ from mongoosetw.net.flush import TurnFlusher
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_EARLY: Final = 1000
+"""Payloads of a channel that are kept while the node starts."""
+
 logger = logging.getLogger(__name__)
 STRANGERS: Final = 256
 """Connections that have not proven themselves, at one time."""
@@ -85,6 +88,7 @@ class PBMesh:
         self._diallers: dict[str, Dialler] = {}
         self._receivers: dict[str, Receiver] = {}
         self._watchers: list[tuple[Callable[[Node], None], Callable[[Node], None]]] = []
+        self._early: dict[str, list[tuple[Node, bytes]]] = {}
         self._unknown: set[str] = set()
         self._left: set[str] = set()
         self._expecting = True
@@ -138,6 +142,9 @@ class PBMesh:
         if channel in self._receivers or len(channel.encode()) > LONGEST_CHANNEL:
             raise ValueError(f"channel {channel} is taken, or its name is too long")
         self._receivers[channel] = receiver
+        for node, payload in self._early.pop(channel, ()):
+            if self.peers.get(node.name) == node:
+                self.dispatch(node, channel, payload)
 
     def left(self, peer: str) -> bool:
         """Whether a node, whose link is down, had said goodbye."""
@@ -160,6 +167,7 @@ class PBMesh:
         :param addresses: for each node's name where it listens, the best first.
         """
         self._expecting = False
+        self._early.clear()
         for name in set(self._diallers) - set(addresses):
             self._diallers.pop(name).stop()
         for name, places in addresses.items():
@@ -213,14 +221,21 @@ class PBMesh:
         """Hands on what has arrived."""
         receiver = self._receivers.get(channel)
         if receiver is None:
-            if channel not in self._unknown and len(self._unknown) < 100:
-                self._unknown.add(channel)
-                logger.warning("link_channel_unknown peer=%s channel=%s", node.name, channel)
+            self._nobody_takes(node, channel, payload)
             return
         try:
             receiver(node, payload)
         except Exception as error:  # boundary: what follows in the batch is others' business
             logger.error("link_receiver_failed channel=%s", channel, exc_info=error)
+
+    def _nobody_takes(self, node: Node, channel: str, payload: bytes) -> None:
+        """While this node starts, what takes it may not have been opened yet."""
+        early = self._early.setdefault(channel, []) if self._expecting else None
+        if early is not None and len(early) < _EARLY:
+            early.append((node, payload))
+        elif channel not in self._unknown and len(self._unknown) < 100:
+            self._unknown.add(channel)
+            logger.warning("link_channel_unknown peer=%s channel=%s", node.name, channel)
 
     def clock_differs(self, link: Link) -> None:
         """The clocks of two nodes are too far apart for what is ordered by time."""

@@ -92,7 +92,6 @@ class LogNodes:
             self._tell_of_left,
             self._taken_over,
         )
-        server.mesh.receive(CHANNEL, self._received)
         server.mesh.watch(self._up, self._down)
         self.may_wait = MayWait(
             server.mesh,
@@ -110,6 +109,7 @@ class LogNodes:
             on other nodes.
         """
         self._note(owners)
+        self._mesh.receive(CHANNEL, self._received)
         self._takeover.start()
         self.succession.start()
         if self._server.cluster is not None:

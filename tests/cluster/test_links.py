@@ -71,6 +71,35 @@ class AwaitedTests(MeshCase):
         self.assertFalse(second.mesh.awaited)
 
 
+class EarlyTests(MeshCase):
+    """What arrives at a node that is starting."""
+
+    def test_channel_is_opened_later(self) -> None:
+        """It is handed on, in order, when what takes it has been opened."""
+        first, second = self.add(member("a", 0)), self.add(member("b", 1))
+        first.mesh.expect({"b": ("b",)})
+        self.run_for(1)
+        for number in range(3):
+            first.mesh.send("b", "late", b"%d" % number)
+        self.run_for(0)
+        got: list[bytes] = []
+        second.mesh.receive("late", lambda node, payload: got.append(payload))
+        self.assertEqual(got, [b"0", b"1", b"2"])
+
+    def test_link_is_lost_meanwhile(self) -> None:
+        """What a node has sent by a link that is lost is its past."""
+        first, second = self.add(member("a", 0)), self.add(member("b", 1))
+        first.mesh.expect({"b": ("b",)})
+        self.run_for(1)
+        first.mesh.send("b", "late", b"hello")
+        self.run_for(0)
+        first.mesh.stop("end of the test")
+        self.run_for(0)
+        got: list[bytes] = []
+        second.mesh.receive("late", lambda node, payload: got.append(payload))
+        self.assertEqual(got, [])
+
+
 class LinkTests(MeshCase):
     """Links come up, carry payloads and go down."""
 
