@@ -1,16 +1,11 @@
 """Numbers that sort by time and are never given twice, by no node of a cluster."""
 
-import time
 from collections.abc import Callable
+from time import time_ns
 from typing import Final
 
 NODES: Final = 256
 """How many nodes can make ids at the same time."""
-
-
-def microseconds() -> int:
-    """The time: microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 class TimeIDs:
@@ -19,11 +14,12 @@ class TimeIDs:
     An id is greater than all before it from the same node, also when the clock goes back.
 
     :param node: the node's number, below 256 and unique among the living nodes.
+    :param now: microseconds since 1970; None: the system's clock.
     """
 
     __slots__ = ("_last", "_node", "_now")
 
-    def __init__(self, node: int = 0, now: Callable[[], int] = microseconds) -> None:
+    def __init__(self, node: int = 0, now: Callable[[], int] | None = None) -> None:
         if not 0 <= node < NODES:
             raise ValueError(f"node number {node} is not below {NODES}")
         self._node = node
@@ -42,7 +38,7 @@ class TimeIDs:
 
     def next(self) -> int:
         """A new id, positive and below 2⁶³."""
-        now = self._now()
+        now = time_ns() // 1000 if self._now is None else self._now()
         if now <= self._last:
             now = self._last + 1
         self._last = now

@@ -26,7 +26,7 @@ from mongoosetw.domains import Domains
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.host import Host
 from mongoosetw.hosting import close_host, open_host
-from mongoosetw.ids import TimeIDs, microseconds
+from mongoosetw.ids import TimeIDs
 from mongoosetw.loading import check_modules, reload_modules, stop_modules
 from mongoosetw.messagelog import MessageLog
 from mongoosetw.messagelog.reading import shared_secret
@@ -74,12 +74,12 @@ class Server:
         load: Callable[[], Config] | None = None,
         threads: bool = True,
         membership: Membership | None = None,
-        now: Callable[[], int] = microseconds,
+        now: Callable[[], int] | None = None,
         redis: Callable[[Any, RedisPool], RedisLike] = Redis,
     ) -> None:
         """
         :param redis: makes the client of Redis, if one is needed.
-        :param now: the time that ids are made of, in microseconds since 1970.
+        :param now: the time that ids are made of, in microseconds since 1970; None: the system's.
         """
         self.config = config
         self.db = db

@@ -9,6 +9,7 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Name, Stanza, escape, serialise
 
 STANZA_ID: Final[Name] = (ns.STANZA_ID, "stanza-id")
+_ONE_MORE: Final = (STANZA_ID,)
 
 
 def marked(stanza: Stanza, user: JID) -> Stanza:
@@ -23,7 +24,7 @@ def marked(stanza: Stanza, user: JID) -> Stanza:
             return stanza
         stanza = without_ids(stanza, user.text)
         children = stanza.children
-    entry.marked = children = (*children, STANZA_ID)
+    entry.marked = children = children + _ONE_MORE
     entry.marked_for = user
     return stanza.extended(children, identifier)
 
