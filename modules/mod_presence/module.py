@@ -117,6 +117,9 @@ class Presence(Module[NoOptions]):
             self.host.sessions.changed(session)
 
         def tell(lists: SubscriptionLists) -> Awaitable[None] | None:
+            newer = self.host.sessions.get(session.jid)
+            if newer is not None and newer.sid > session.sid:
+                return None  # it was replaced meanwhile, and the newer one speaks for the address
             self._broadcast(session, stanza, lists.from_them)
             if not initial:
                 self.host.hooks.fire(PresenceChanged(session, stanza))

@@ -71,6 +71,24 @@ class PresenceTests(FriendsCase):
         read.callback(None)
         self.assertEqual(self.seen(juliet), [])
 
+    def test_replaced_before_it_is_told(self) -> None:
+        """§4.4: what a client said before it was replaced does not come behind the newer one's."""
+        old = self.log_in(f"{ROMEO}/orchard", "a")
+        juliet = self.log_in(f"{JULIET}/phone", "a")
+        read = Deferred[None]()
+
+        async def slow(event: SubscriptionLists) -> None:
+            await read
+
+        hooks = self.host("a").hooks
+        hooks.add(SubscriptionLists, Order.FIRST, "test", slow)
+        hooks.publish()
+        old.send("<presence><show>away</show></presence>")
+        self.connect(f"{ROMEO}/orchard", "b").send("<presence/>")
+        self.assertEqual(self.seen(juliet), ["available romeo/orchard"])
+        read.callback(None)
+        self.assertEqual(self.seen(juliet), [])
+
     def test_later_presence(self) -> None:
         """§4.4: a change is seen once, and so is the priority by all nodes."""
         romeo = self.log_in(f"{ROMEO}/orchard", "a")
