@@ -1,6 +1,5 @@
 """The message log as the rest of the server sees it."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -18,6 +17,7 @@ from mongoosetw.messagelog import indexing, reading
 from mongoosetw.messagelog.entry import WRITTEN, Entry
 from mongoosetw.messagelog.held import Held
 from mongoosetw.messagelog.nodes import LogNodes, Settled
+from mongoosetw.messagelog.owners import Owners
 from mongoosetw.messagelog.reach import Reach
 from mongoosetw.messagelog.reading import Pending
 from mongoosetw.messagelog.tables import (
@@ -26,7 +26,6 @@ from mongoosetw.messagelog.tables import (
     IN_SENDERS,
     archive,
     messages,
-    owners,
     pending,
     positions,
 )
@@ -46,7 +45,6 @@ if TYPE_CHECKING:  # types only
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _Entered: TypeAlias = "list[tuple[list[tuple[Table, Row]], Stanza]]"
-_OWNERS_KNOWN = 100_000
 _LIMIT = 20_000
 _INTERVAL = 0.002  # seconds between commits
 _LONGEST = 0.035  # seconds, under load
@@ -70,6 +68,8 @@ class MessageLog:
     row of its own. Held messages that are not settled soon become *pending*, with a row for
     each; after a crash those that may have been held are made pending (:meth:`recover`).
 
+    :ivar owner: the number that stands for a bare JID, which is written down; ``number`` is for
+        reading (:class:`mongoosetw.messagelog.owners.Owners`).
     :ivar alone: there are no other nodes.
     :ivar succession: what comes before what a session is given.
     :ivar held: what is on its way to sessions.
@@ -80,8 +80,8 @@ class MessageLog:
         self._ids = server.ids
         self._router = server.router
         self._clock = server.clock
-        self._key = b""
-        self._owners: dict[str, int] = {}
+        self._owners = Owners(server, _INTERVAL)
+        self.owner, self.number = self._owners.owner, self._owners.number
         tables = (messages, archive, pending, positions)
         self._writer = LogWriter(
             server.db,
@@ -93,10 +93,6 @@ class MessageLog:
             longest=_LONGEST,
         )
         self._waiting = Lookup(server.db, "message_log_waiting", reading.waiting)
-        # By itself: that an owner is known already must not disturb the messages' commits
-        self._owner_writer = LogWriter(
-            server.db, server.clock, "message_owner", (owners,), interval=_INTERVAL
-        )
         self._mesh = server.mesh
         self.alone = isinstance(server.mesh, Alone)
         self._nodes = LogNodes(self, server)
@@ -117,7 +113,7 @@ class MessageLog:
 
     async def open(self) -> None:
         """Reads what an earlier process has left, and makes pending what it had on its way."""
-        self._key, last = await self._db.run("message_log_open", reading.secret_and_last)
+        self._owners.key, last = await self._db.run("message_log_open", reading.secret_and_last)
         node = self._ids.node
         own = await self._db.run("message_log_own", lambda c: indexing.last_of_earlier(c, node))
         last = max(last, own)
@@ -154,7 +150,7 @@ class MessageLog:
         self._nodes.stop()
         self.held.keep_all()
         await self._writer.close()
-        await self._owner_writer.close()
+        await self._owners.close()
 
     def _tick(self) -> None:
         self._ticks += 1
@@ -188,30 +184,6 @@ class MessageLog:
         self._indexing -= 1
         return result
 
-    # -- who owns what
-
-    def owner(self, user: JID) -> int:
-        """The number that stands for a bare JID in the log: 63 bits of a keyed hash.
-
-        Nobody can choose a JID that shares another's number, and no look-up is needed.
-        """
-        number = self._owners.get(user.text)
-        if number is None:
-            number = self.number(user)
-            if len(self._owners) >= _OWNERS_KNOWN:
-                self._owners.clear()
-            self._owners[user.text] = number
-            try:
-                self._owner_writer.add([(owners, (number, user.text))])
-            except DatabaseUnavailable:
-                del self._owners[user.text]  # it is written with a later message
-        return number
-
-    def number(self, user: JID) -> int:
-        """As :meth:`owner`, for reading: nothing is written."""
-        digest = hashlib.blake2b(user.text.encode(), digest_size=8, key=self._key).digest()
-        return int.from_bytes(digest, "big") >> 1
-
     # -- writing
 
     def enter(self, stanza: Stanza) -> Entry:
@@ -241,7 +213,7 @@ class MessageLog:
         return entry
 
     def _new(self, stanza: Stanza) -> Entry:
-        sender, known = stanza.from_, self._owners
+        sender, known = stanza.from_, self._owners.known
         assert sender is not None
         here = sender.bare
         to = stanza.to or here
