@@ -185,6 +185,9 @@ class Presence(Module[NoOptions]):
         if self.host.sessions.get(session.jid) in (None, session):
             self._views.forget(session)
             self.strangers.forget(session)
+        self._say_goodbye(session)
+
+    def _say_goodbye(self, session: SessionLike) -> None:
         if session.presence is not None or session.jid in self._directed:
             gone = Stanza.make("presence", from_=session.jid, type="unavailable")
             pending = self._leave(session, gone)
@@ -213,10 +216,12 @@ class Presence(Module[NoOptions]):
 
     @on(SessionMoved)
     def moved(self, event: SessionMoved) -> None:
-        """Says nothing, for the client is there still."""
+        """Says nothing, for the client is there still, unless another one took its address."""
         place = self.host.sessions.get(event.session.jid)
         if place is not None and place.local:
             return  # it has come back: what is known by its address is known of it
+        if place is not None and event.session.available and not place.available:
+            self._say_goodbye(event.session)  # it is another client's: nobody else says so
         self._directed.pop(event.session.jid, None)
         self._views.forget(event.session)
         self.strangers.forget(event.session)

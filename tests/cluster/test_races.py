@@ -101,6 +101,21 @@ class PresenceRaces(ClusterTestCase):
         self.run_for(3)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "new")
 
+    def test_replaced_while_it_moves(self) -> None:
+        """Whose address a client takes that is not there yet, while it moves, is seen to go."""
+        romeo = self.connect("romeo@localhost/phone", "a")
+        romeo.enable_sm()
+        romeo.send("<presence><status>here</status></presence>")
+        juliet = self.come("juliet@localhost/balcony", "b", "here")
+        for node in ("b", "c"):
+            self.cluster.network.wire("a", node).slower = 1.0
+        left = self.cluster.leave("a")
+        self.run_for(4.0)
+        self.connect("romeo@localhost/phone", "b")
+        self.run_for(20)
+        self.successResultOf(left)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
+
     def test_change_while_the_new_place_is_not_known(self) -> None:
         """Who has moved sees a change of whom its old node has told before the new one has."""
         romeo = self.come("romeo@localhost/phone", "b", "first")
