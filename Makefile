@@ -47,6 +47,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy --strict mongoosetw modules benchmarks
 	$(BIN)/python -m mongoosetw.docs --check
+	@$(BIN)/python -m twisted.trial --reporter=text tests.test_conventions
 	@$(BIN)/towncrier build --draft --version next >/dev/null 2>&1 \
 	  || { echo "newsfragments/: a second one of an issue and kind is N.feature.1.md and so on"; exit 1; }
 

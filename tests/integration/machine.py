@@ -120,12 +120,10 @@ class Machine:
         return [entry["pid"] for entry in self.logged("worker_started")]
 
     def logged(self, what: str) -> list[dict[str, Any]]:
-        """The entries of the log with this event."""
-        found = []
-        for line in (self.folder / "log").read_text().splitlines():
-            if line.startswith("{") and json.loads(line)["what"] == what:
-                found.append(json.loads(line))
-        return found
+        """The entries of the log with this event; one that is just being written is none yet."""
+        whole, _, _ = (self.folder / "log").read_text().rpartition("\n")
+        entries = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [entry for entry in entries if entry["what"] == what]
 
     def ctl(self, command: str, **args: str) -> Any:
         """The answer to a command of mongoosectl, without its start.
