@@ -76,7 +76,7 @@ class Views:
         def look(lists: SubscriptionLists) -> None:
             view = self._views.get(session.jid)
             packed.update((str(jid), 0) for jid in (view.seen if view else ()))
-            packed.update((str(jid), 0) for jid in _replaced(session, lists))
+            packed.update((str(jid), 0) for jid in _lingering(session, lists))
             packed.update((str(other.jid), other.sid) for other in _visible(session, lists))
 
         _wait(session, with_lists(session.host, session.bare, look))
@@ -196,17 +196,12 @@ def _visible(session: SessionLike, lists: SubscriptionLists) -> Iterator[Session
             yield from (s for s in host.sessions.available(contact) if s.jid != session.jid)
 
 
-def _replaced(session: SessionLike, lists: SubscriptionLists) -> Iterator[JID]:
-    """Clients that were available until newer sessions, which are not, took their addresses.
-
-    Their nodes say goodbye as soon as they hear of that.
-    """
+def _lingering(session: SessionLike, lists: SubscriptionLists) -> Iterator[JID]:
+    """Clients that are not available, and whose goodbye may not have come yet."""
     cluster = session.host.server.cluster
+    assert cluster is not None  # else no session moves
     for contact in (*lists.to_them, session.bare):
-        host = session.host.server.host_for(contact.domain)
-        for other in () if host is None else host.sessions.of(contact):
-            if not other.available and cluster and cluster.directory.has_older(other.jid):
-                yield other.jid
+        yield from cluster.directory.lingering(contact)
 
 
 def _wait(session: SessionLike, pending: Awaitable[None] | None) -> None:

@@ -1,6 +1,6 @@
 """Questions to other nodes: answers, refusals, and what comes instead of them."""
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed, Calls
@@ -97,6 +97,16 @@ class CallsTests(MeshCase):
         self.network.cut.add(frozenset("ab"))
         self.run_for(6)
         self.assert_failed(asked, "link-lost")
+
+    def test_link_lost_and_cancelled(self) -> None:
+        """Who gives up one question because another one has failed disturbs nobody else."""
+        first, second, third = (self.a.call("b", "wait", b"", 60.0) for _ in range(3))
+        first.addErrback(lambda _: second.cancel())
+        self.run_for(0)
+        self.network.cut.add(frozenset("ab"))
+        self.run_for(6)
+        self.failureResultOf(second, CancelledError)
+        self.assert_failed(third, "link-lost")
 
     def test_answer_to_an_earlier_process(self) -> None:
         """What a process has asked is not answered to the next one of its name."""

@@ -37,6 +37,17 @@ class KnowledgeTests(RedisCase):
         self.settle()
         self.assert_known(self.b)
 
+    def test_gone_a_moment_ago(self) -> None:
+        """Who was available and has gone may be seen still: the goodbye may wait for Redis."""
+        romeo, hidden = self.a.open(ROMEO, 1), self.a.open("romeo@localhost/hidden")
+        self.settle()
+        self.ask(self.b, ROMEO)
+        self.assertEqual(self.b.directory.lingering(romeo.bare), [])
+        romeo.close()
+        hidden.close()
+        self.settle()
+        self.assertEqual(self.b.directory.lingering(romeo.bare), [romeo.jid])
+
     def test_asked_for_before(self) -> None:
         """Who is asked for without being there is known when there."""
         self.ask(self.b, ROMEO)

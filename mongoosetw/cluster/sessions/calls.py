@@ -97,7 +97,8 @@ class Calls:
 
     def _down(self, node: Node) -> None:
         for number in [n for n, (asked, _, _) in self._asked.items() if asked == node.name]:
-            self._fail(number, "link-lost")
+            if number in self._asked:  # who has asked the one may have cancelled the other
+                self._fail(number, "link-lost")
 
     def _received(self, node: Node, payload: bytes) -> None:
         kind, number = _HEAD.unpack_from(payload)

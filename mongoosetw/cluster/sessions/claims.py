@@ -7,7 +7,7 @@ the greater is gone and nobody has told its node. If it was told, the lesser one
 counts no more: two nodes would each take the session of the other for the one that is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -106,9 +106,9 @@ class Claims:
             late.cancel()
         return late is not None
 
-    def has_older(self, jid: JID) -> bool:
-        """Whether sessions of an address were put aside."""
-        return jid.text in self._aside
+    def lingering(self, sessions: Iterable[SessionLike]) -> list[JID]:
+        """The addresses of unavailable sessions for which older ones were put aside."""
+        return [s.jid for s in sessions if not s.available and s.jid.text in self._aside]
 
     def close(self, session: RemoteSession, *, replaced: bool = False) -> RemoteSession | None:
         """A session of another node is over.

@@ -38,8 +38,12 @@ class Directory(Protocol):
         :returns: None if it is.
         """
 
-    def has_older(self, jid: JID) -> bool:
-        """Whether an address has older sessions on other nodes, which have not ended yet."""
+    def lingering(self, user: JID) -> list[JID]:
+        """Clients of an account that some may see still, though they are not available.
+
+        Newer sessions, which are not, have taken their addresses, or they have gone a moment ago:
+        their nodes say goodbye as soon as they know of the one, or whom to tell of the other.
+        """
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes, for an operator.

@@ -113,9 +113,9 @@ class RedisDirectory:
         """Whether the sessions of an account are known here, or about to be."""
         return user in self._watching
 
-    def has_older(self, jid: JID) -> bool:
-        """Whether an address has older sessions on other nodes, which have not ended yet."""
-        return self._others.claims.has_older(jid)
+    def lingering(self, user: JID) -> list[JID]:
+        """Clients of an account that some may see still, though they are not available."""
+        return self._others.lingering(user)
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""

@@ -32,6 +32,8 @@ MEMORY: Final = 15.0
 """Seconds for which is remembered what was told: longer than any reading takes."""
 LAST_WORDS: Final = 60.0
 """Seconds after which whoever has gone was seen to go, or its node is known to be lost."""
+_GOODBYES: Final = 20
+"""Clients of one account of which it is remembered that they have gone, besides the last one."""
 
 
 class Others:
@@ -65,6 +67,7 @@ class Others:
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
         self._departed: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
+        self._goodbyes: Recent[JID, tuple[JID, ...]] = Recent(clock, LAST_WORDS)
         self._ended: Recent[int, bool] = Recent(clock, LAST_WORDS)
         self.claims = Claims(clock, relay.leaves, freed)
         self.peers: dict[str, Peer] = {}
@@ -181,6 +184,8 @@ class Others:
             last = copy(session)
             last.priority = priority
             self._departed.put(session.sid, last)
+            before = self._goodbyes.get(session.bare) or ()
+            self._goodbyes.put(session.bare, (*before[-_GOODBYES:], session.jid))
             if replaced or peer.complete:
                 tell_unsure(last, self._missed(peer))
             else:
@@ -189,6 +194,12 @@ class Others:
     def departed(self, node: str) -> list[RemoteSession]:
         """Sessions of a node that were available a moment ago, as they were then."""
         return [session for session in self._departed.values() if session.node == node]
+
+    def lingering(self, user: JID) -> list[JID]:
+        """Clients of an account that some may see still, though they are not available."""
+        host = self._hosts.get(user.domain)
+        replaced = [] if host is None else self.claims.lingering(host.sessions.of(user))
+        return [*replaced, *(self._goodbyes.get(user) or ())]
 
     def _open(self, peer: Peer, record: Opened) -> RemoteSession | None:
         session = self._make(peer.node.name, record)

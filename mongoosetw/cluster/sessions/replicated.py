@@ -109,9 +109,10 @@ class Replicated:
     def told(self) -> None:
         """Everything is told at once."""
 
-    def has_older(self, jid: JID) -> bool:
-        """Whether an address has older sessions on other nodes, which have not ended yet."""
-        return self._claims.has_older(jid)
+    def lingering(self, user: JID) -> list[JID]:
+        """Clients of an account that some may see still, though they are not available."""
+        host = self._hosts.get(user.domain)
+        return [] if host is None else self._claims.lingering(host.sessions.of(user))
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
