@@ -96,8 +96,15 @@ class Held:
 
     def holders(self, node: int) -> set[int]:
         """The sids of a node's sessions that something is on its way to."""
-        ways = chain(self._young.values(), self._old.values(), self._written.values())
-        return {holder for _, holders in ways for holder in holders if node_of(holder) == node}
+        holders = chain.from_iterable(way[1] for way in self._all())
+        return {holder for holder in holders if node_of(holder) == node}
+
+    def owners(self, node: int) -> set[int]:
+        """The owners of what is on its way to a node's sessions."""
+        return {owner for owner, holders in self._all() if node in map(node_of, holders)}
+
+    def _all(self) -> Iterable[OnItsWay]:
+        return chain(self._young.values(), self._old.values(), self._written.values())
 
     def lost(self, node: int) -> set[int]:
         """A node is gone: what is on its way to its sessions alone waits.

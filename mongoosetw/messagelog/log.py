@@ -390,6 +390,16 @@ class MessageLog:
         """Has a session of another node look for what waits for its own address alone."""
         self._nodes.unsure.tell(session.node, (session.sid,))
 
+    def missed_with(self, node: int, sessions: Iterable[SessionLike]) -> None:
+        """Has those of some sessions look that were at a node, and are at a third one now.
+
+        :param node: its number; it is just lost, and maybe what was on its way there.
+        """
+        owners = self.held.owners(node)
+        for session in sessions:
+            if isinstance(session, RemoteSession) and self.number(session.bare) in owners:
+                self.missed(session)
+
     def after_commit(self, function: Callable[[], object]) -> None:
         """Calls a function when all that was written so far is on disk; never, if that fails."""
         committed = self._writer.barrier().addCallback(lambda _: function())

@@ -46,8 +46,9 @@ class LostPlaceTests(MessagesTestCase):
                     juliet = self.comes("b")
                 if number % 10 == 9:
                     juliet.ack()
-            self.run_for(9)
-            juliet.ack()
+            for _ in range(3):
+                self.run_for(3)
+                juliet.ack()  # the next page comes when there is room
             self.run_for(1)
             got += bodies(juliet)
             self.assertEqual(list(dict.fromkeys(got)), texts)
@@ -55,6 +56,34 @@ class LostPlaceTests(MessagesTestCase):
             juliet.send("</stream:stream>")
             self.start("c")
             self.run_for(12)
+
+    def test_where_the_recipient_has_moved_from(self) -> None:
+        """What was on its way by a lost link comes before what waited behind that for the move."""
+        self._move_behind_a_lost_link(priority=0)
+
+    def test_where_a_client_of_negative_priority_has_moved_from(self) -> None:
+        """So does what was for its own address, which is all that it gets."""
+        self._move_behind_a_lost_link(priority=-1)
+
+    def _move_behind_a_lost_link(self, priority: int) -> None:
+        self.register("juliet@localhost")
+        juliet = self.comes("b")
+        juliet.send(f"<presence><priority>{priority}</priority></presence>")
+        self.run_for(2)
+        self.cut("a", "b")
+        self.run_for(5)
+        texts = [str(number) for number in range(8)]
+        for text in texts[:5]:
+            self.say(text, "juliet@localhost/balcony")
+        juliet.lose()
+        moved = self.connect("juliet@localhost/balcony", node="c", bind=False)
+        moved.send(RESUME.format(juliet.resume_id, juliet.handled))
+        self.run_for(1.4)
+        for text in texts[5:]:
+            self.say(text, "juliet@localhost/balcony")
+        self.assertEqual(bodies(moved), [])
+        self.run_for(5)
+        self.assertEqual(bodies(moved), texts)
 
     def test_where_the_sender_was(self) -> None:
         """What a lost node had in its queue comes before what its clients say elsewhere."""

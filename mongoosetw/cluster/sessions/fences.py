@@ -192,21 +192,21 @@ class Fences:
             self._handle(payload)
         gate.waiting.clear()
 
-    def lost(self, node: str) -> list[JID]:
-        """A node is gone, and what was under way to it.
-
-        :returns: addresses of sessions that have gone on elsewhere and may have missed something.
-        """
+    def under_way(self, node: str) -> list[JID]:
+        """The addresses of sessions that went on elsewhere, for which a node may have something."""
         since = self._clock.seconds() - MEMORY
         left = [jid for jid, entry in self._left.items() if entry[0] == node and entry[1] > since]
         gates = [gate.jid for gate in self._gates.values() if gate.node == node]
+        return list(dict.fromkeys((*left, *gates)))
+
+    def lost(self, node: str) -> None:
+        """A node is gone, and what was under way to it: what waited for that goes on."""
         for jid in [jid for jid, entry in self._left.items() if entry[0] == node]:
             gate = self._left[jid][2]
             if gate is None or not gate.closed:
                 del self._left[jid]
         for number in [n for n, gate in self._gates.items() if gate.node == node]:
             self.open(number)
-        return list(dict.fromkeys((*left, *gates)))
 
     def stop(self) -> None:
         """Nobody waits any more."""

@@ -102,11 +102,11 @@ class Outgoing:
 
     # -- the end
 
-    def lost(self, node: str) -> list[JID]:
+    def lost(self, node: str) -> None:
         """A node is gone; as :meth:`Fences.lost`."""
         self._pressure.release(node)
         self._repeats.lost(node)
-        return self.fences.lost(node)
+        self.fences.lost(node)
 
     def stop(self) -> None:
         """The server stops: nobody waits any more."""

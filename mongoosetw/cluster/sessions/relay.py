@@ -463,7 +463,11 @@ class Relay:
             self._take_fence(fence)
 
     def _down(self, node: Node) -> None:
-        for jid in dict.fromkeys((*self._out.lost(node.name), *self._newcomers.unsure())):
+        moved = self._fences.under_way(node.name)
+        if self._server.message_log is not None:  # what waits behind a fence is newer
+            self._server.message_log.missed_with(node.number, filter(None, map(self._find, moved)))
+        self._out.lost(node.name)
+        for jid in dict.fromkeys((*moved, *self._newcomers.unsure())):
             session = self._find(jid)
             if session is not None:
                 self.missed(session, node.name)
