@@ -271,9 +271,13 @@ class LogNodes:
         """What waits for some owners is for whoever of them is there."""
         wanted = set(owners)
         if wanted and self._locates:
-            for node in self._mesh.peers.values():
-                self._send_waiting(node, wanted)
+            self._tell_others(wanted)
         self._tell_present(wanted)
+
+    def _tell_others(self, owners: Collection[int]) -> None:
+        """What waits for some owners is for those of them whom other nodes know."""
+        for node in self._mesh.peers.values():
+            self._send_waiting(node, owners)
 
     @property
     def _locates(self) -> bool:
@@ -352,7 +356,10 @@ class LogNodes:
         """What was on its way there waits; what it had on its way is taken over if it is lost."""
         self._repeats.lost(node.name)
         self.unsure.lost(node, self._log.held.holders(node.number))
-        self._wait_again(self._log.held.lost(node.number))
+        lost = self._log.held.lost(node.number)
+        self._wait_again(lost)
+        if lost and not self._locates:  # a session may be there still, and be known to others
+            self._log.after_commit(lambda: self._tell_others(lost))
         self._note(owner for name, owner in self._told.values() if name == node.name)
         self._looks = _LOOKS
         self._takeover.lost(node.number)

@@ -57,6 +57,21 @@ class LostPlaceTests(MessagesTestCase):
             self.start("c")
             self.run_for(12)
 
+    def test_where_only_others_know_the_recipient(self) -> None:
+        """What was on its way by a lost link comes, and before what comes by another node."""
+        self.register("juliet@localhost")
+        juliet = self.comes("c")
+        self.run_for(2)
+        self.cut("a", "c")
+        self.run_for(5)
+        self.say("older", "juliet@localhost/balcony")
+        self.run_for(6)  # that is noticed, and the client comes to a node that is linked
+        self.romeo.send("</stream:stream>")
+        self.romeo = self.comes("b", "romeo@localhost")
+        self.say("newer", "juliet@localhost/balcony")
+        self.run_for(10)
+        self.assertEqual(bodies(juliet), ["older", "newer"])
+
     def test_where_the_recipient_has_moved_from(self) -> None:
         """What was on its way by a lost link comes before what waited behind that for the move."""
         self._move_behind_a_lost_link(priority=0)
