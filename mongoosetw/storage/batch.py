@@ -227,6 +227,8 @@ class LogWriter:
             batch = self.gathering or self._new_batch()
             self.waiting += 1
             batch.take(entry, done)
+            if len(batch.entries) >= self._size:
+                self.gathering = None
             return batch
         batch = Batch()
         batch.take(entry, done)

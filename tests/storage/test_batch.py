@@ -186,6 +186,13 @@ class LogWriterTests(ThreadedCase):
         self.assertEqual(len(commits), 8)
         self.assertEqual(self.told, [(number, None) for number in range(50)])
 
+    def test_size_of_removals(self) -> None:
+        """Nor does a commit take more removals than that."""
+        log = self.writer(size=7)
+        batches = [log.remove(OWNER, [("juliet", number)]) for number in range(50)]
+        self.assertEqual(len(set(map(id, batches))), 8)
+        self.wait_for(log.barrier())
+
     def test_batch_tells(self) -> None:
         """Who waits for the batch is told once, and who asks later at once."""
         batch, told = self.add(1), []
