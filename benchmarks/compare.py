@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from benchmarks import certificate, generator, machine, page, report, scenarios
 from benchmarks.generator import Generator, LoadFailed
@@ -25,6 +25,14 @@ from benchmarks.servers import SERVERS, Server, ServerFailed
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 BUILD = ROOT / "build" / "bench"
+FAILURES: Final = (
+    FileNotFoundError,
+    machine.MissingPackages,
+    ServerFailed,
+    LoadFailed,
+    subprocess.CalledProcessError,
+)
+"""What may go wrong with a measurement, and says so itself."""
 _WARMING_LOGINS = 200
 """Logins before memory is measured: what is made at first use is no session's cost."""
 
@@ -151,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require(plan)
         results, failures = measure(plan)
-    except (
-        machine.MissingPackages, ServerFailed, LoadFailed, subprocess.CalledProcessError
-    ) as error:  # fmt: skip
+    except FAILURES as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     text = page.render(plan, results)

@@ -7,7 +7,6 @@ nobody is logged in and the memory of the process is read: what rises from pass 
 import argparse
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import certificate, generator, machine
-from benchmarks.compare import BUILD, progress, terminated
-from benchmarks.generator import Generator, LoadFailed
-from benchmarks.servers import MongooseTW, ServerFailed
+from benchmarks.compare import BUILD, FAILURES, progress, terminated
+from benchmarks.generator import Generator
+from benchmarks.servers import MongooseTW
 
 _USERS = 500
 _SETTLING = 0.25
@@ -77,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine.require(generator.PACKAGES)
         with tempfile.TemporaryDirectory(prefix="mongoosetw-bench-") as folder:
             taken = watch(options.minutes, Path(folder))
-    except (
-        machine.MissingPackages, ServerFailed, LoadFailed, subprocess.CalledProcessError
-    ) as error:  # fmt: skip
+    except FAILURES as error:
         print(f"bench-memory: {error}", file=sys.stderr)
         return 1
     rss, pss = slope(taken, 1), slope(taken, 2)

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import certificate, generator, machine, scenarios
-from benchmarks.compare import BUILD, terminated
-from benchmarks.generator import Generator, LoadFailed, Report
+from benchmarks.compare import BUILD, FAILURES, terminated
+from benchmarks.generator import Generator, Report
 from benchmarks.report import number
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.servers import (
@@ -26,7 +26,6 @@ from benchmarks.servers import (
     MongooseTWPostgreSQL,
     MongooseTWWorkers,
     Server,
-    ServerFailed,
 )
 
 _SHOWN = ("logins_per_s", "logins_per_cpu_s", "deliveries_per_s", "deliveries_per_cpu_s",
@@ -98,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         machine.require([*generator.PACKAGES, *kind.packages])
         report = run(kind, scenario, options.seconds, options.profile)
-    except (
-        FileNotFoundError, machine.MissingPackages, ServerFailed, LoadFailed,
-        subprocess.CalledProcessError,
-    ) as error:  # fmt: skip
+    except FAILURES as error:
         print(f"quick: {error}", file=sys.stderr)
         return 1
     for key in _SHOWN:

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,10 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from benchmarks import certificate, generator, machine
-from benchmarks.compare import BUILD, terminated
-from benchmarks.generator import Generator, LoadFailed, Report
+from benchmarks.compare import BUILD, FAILURES, terminated
+from benchmarks.generator import Generator, Report
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import MongooseTW, MongooseTWPostgreSQL, Server, ServerFailed
+from benchmarks.servers import MongooseTW, MongooseTWPostgreSQL, Server
 
 
 @contextlib.contextmanager
@@ -111,10 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         machine.require([*generator.PACKAGES, *kind.packages])
         reports = measure(kind, scenarios, options.seconds, options.turn)
-    except (
-        FileNotFoundError, machine.MissingPackages, ServerFailed, LoadFailed,
-        subprocess.CalledProcessError,
-    ) as error:  # fmt: skip
+    except FAILURES as error:
         print(f"turns: {error}", file=sys.stderr)
         return 1
     show(scenarios, reports)

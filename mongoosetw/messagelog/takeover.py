@@ -35,8 +35,9 @@ class TakeOver:
     """This node's part in that.
 
     :param look_after: has what is on its way to nobody wait, on this node.
-    :param tell: says which nodes are lost; says which one was taken over from, and for whom that
-        has left something.
+    :param tell_lost: tells the other nodes the numbers of those that are lost.
+    :param tell_of: tells for which owners a lost node has left something.
+    :param done: tells that all of a node was taken over.
     """
 
     def __init__(

@@ -54,10 +54,8 @@ class PresenceTests(FriendsCase):
             (b"<show>dnd</show><status>busy</status>", f"{JULIET}/phone")
         ])  # fmt: skip
 
-    def test_replaced_while_the_roster_is_read(self) -> None:
-        """§4.5: a session is not missed any more when the one in its place is available."""
-        self.log_in(f"{ROMEO}/orchard", "a")
-        juliet = self.log_in(f"{JULIET}/phone", "a")
+    def _read_rosters_slowly(self) -> Deferred[None]:
+        """From now on node a has no roster before what is returned fires."""
         read = Deferred[None]()
 
         async def slow(event: SubscriptionLists) -> None:
@@ -66,6 +64,13 @@ class PresenceTests(FriendsCase):
         hooks = self.host("a").hooks
         hooks.add(SubscriptionLists, Order.FIRST, "test", slow)
         hooks.publish()
+        return read
+
+    def test_replaced_while_the_roster_is_read(self) -> None:
+        """§4.5: a session is not missed any more when the one in its place is available."""
+        self.log_in(f"{ROMEO}/orchard", "a")
+        juliet = self.log_in(f"{JULIET}/phone", "a")
+        read = self._read_rosters_slowly()
         self.connect(f"{ROMEO}/orchard", "b").send("<presence/>")
         self.assertEqual(self.seen(juliet), ["available romeo/orchard"])
         read.callback(None)
@@ -75,14 +80,7 @@ class PresenceTests(FriendsCase):
         """§4.4: what a client said before it was replaced does not come behind the newer one's."""
         old = self.log_in(f"{ROMEO}/orchard", "a")
         juliet = self.log_in(f"{JULIET}/phone", "a")
-        read = Deferred[None]()
-
-        async def slow(event: SubscriptionLists) -> None:
-            await read
-
-        hooks = self.host("a").hooks
-        hooks.add(SubscriptionLists, Order.FIRST, "test", slow)
-        hooks.publish()
+        read = self._read_rosters_slowly()
         old.send("<presence><show>away</show></presence>")
         self.connect(f"{ROMEO}/orchard", "b").send("<presence/>")
         self.assertEqual(self.seen(juliet), ["available romeo/orchard"])
