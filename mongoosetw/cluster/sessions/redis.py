@@ -8,12 +8,12 @@ change down: so whatever the order at Redis, it is read or told.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mongoosetw.cluster.mesh import Mesh, Node, is_first
+from mongoosetw.cluster.mesh import Mesh, Node
 from mongoosetw.cluster.sessions.calls import Calls
 from mongoosetw.cluster.sessions.changes import (
     BadFrame,
@@ -26,11 +26,13 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
-from mongoosetw.cluster.sessions.found import successors, tell_found, tell_lost, welcome
+from mongoosetw.cluster.sessions.found import successors, tell_found, welcome
 from mongoosetw.cluster.sessions.redis_asking import Asking
+from mongoosetw.cluster.sessions.redis_losses import Losses
+from mongoosetw.cluster.sessions.redis_meetings import Meetings
 from mongoosetw.cluster.sessions.redis_others import Others, user_of
 from mongoosetw.cluster.sessions.redis_peers import Peer
-from mongoosetw.cluster.sessions.redis_store import ALIVE, Entry, Store
+from mongoosetw.cluster.sessions.redis_store import Entry, Store
 from mongoosetw.cluster.sessions.redis_upkeep import AGAIN, Tasks, Upkeep
 from mongoosetw.cluster.sessions.redis_watching import Watching
 from mongoosetw.cluster.sessions.redis_writing import Change, Writing
@@ -44,8 +46,6 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 logger = logging.getLogger(__name__)
-CLEAN_AFTER: Final = ALIVE + 10.0
-"""Seconds after the loss of a node, when it counts as dead and the others have read what it had."""
 
 
 class RedisDirectory:
@@ -66,18 +66,18 @@ class RedisDirectory:
         self._mesh = mesh
         self._clock = clock
         self._store = store
-        self._note = note
         self._hosts: dict[str, Host] = {}
         self._available: dict[SessionLike, None] = {}
-        self._unread: dict[str, tuple[Node, set[int]]] = {}
         self._tasks = Tasks(clock)
         self._writing = Writing(store, clock, self._written)
         self._watching = Watching(store, clock, self, self._writing.flush)
         follows, missed = self._watching.__contains__, self._writing.missed_by
         self._others = Others(clock, relay, self._hosts, follows, self._follow, missed)
         self._peers = self._others.peers
+        self._losses = Losses(mesh, store, self._tasks, self._others, note)
+        self._meetings = Meetings(self._available, self._peers)
         asks = calls, self._tasks, self._others, follows
-        self._asking = Asking(*asks, self.own, self._count, self._introduce)
+        self._asking = Asking(*asks, self.own, self._count, self._meetings.introduce)
         mesh.receive(CHANNEL, self._received)
         mesh.watch(self._up, self._down)
         left = self._take_left
@@ -195,7 +195,7 @@ class RedisDirectory:
             elif (session := self._others.take(entry, began)) is not None:
                 found.append(session)
         if late:
-            self._introduce(found)
+            self._meetings.introduce(found)
 
     def _take_own(self, session: Opened) -> None:
         """Redis was away when a session of this node ended."""
@@ -328,7 +328,7 @@ class RedisDirectory:
                 self._postpone(peer)
             self._catch_up(peer)
         if self._upkeep.registered:
-            self._lose_others()
+            self._losses.look_for_others()
 
     def _postpone(self, peer: Peer) -> None:
         """There was no room for what a node has to be told: it reads all anew, later."""
@@ -344,47 +344,9 @@ class RedisDirectory:
         if peer is None or self._tasks.stopped:
             return
         self._asking.forget(node.name)
-        left = self._mesh.left(node.name)
         moved = successors(peer.sessions.values())
-        lost, known = self._others.lose(peer)
-        self._lost(lost, node, left=left)
-        told = set(lost)  # of those that were put aside clients may have seen the last, too
-        rest = [session for session in peer.sessions.values() if session not in told]
-        self._unread.pop(node.name, None)
-        if not left:
-            rest += self._others.departed(node.name)
-            self._unread[node.name] = (node, known)
-            self._lose_others()
-        tell_lost(rest, node.name, left=left)
-        self._tell_found(moved)  # the last that they have said there may be lost
-        self._tasks.later(CLEAN_AFTER, self._clean_later, node)
-
-    def _lost(self, lost: list[RemoteSession], node: Node, *, left: bool) -> None:
-        if not lost:
-            return
-        text = f"{len(lost)}, {'it left' if left else 'it was lost'}"
-        self._note("sessions lost", node.name, text)
-        logger.info("sessions_lost peer=%s sessions=%d", node.name, len(lost))
-        tell_lost(lost, node.name, left=left)
-
-    def _lose_others(self) -> None:
-        """Clients here may have seen sessions that are not followed any more: Redis has all."""
-        for node, known in list(self._unread.values()):
-            self._tasks.run(self._lose_rest(node, known))
-
-    async def _lose_rest(self, node: Node, known: set[int]) -> None:
-        entries = await self._store.of_node(node.name) + await self._store.ended(node.name)
-        if self._unread.pop(node.name, None) is None or node.name in self._peers:
-            return
-        lost = self._others.unregistered(
-            e for e in entries if e.incarnation == node.incarnation and e.session.sid not in known
-        )
-        self._lost(lost, node, left=False)
-
-    def _clean_later(self, node: Node) -> None:
-        """One of the nodes that are left removes what a dead one has left in Redis."""
-        if is_first(self._mesh) and node.name not in self._peers:
-            self._tasks.run(self._upkeep.clean(node.name))
+        self._losses.lose(peer)
+        self._meetings.found(moved)  # the last that they have said there may be lost
 
     # -- what other nodes tell
 
@@ -404,9 +366,8 @@ class RedisDirectory:
             self._take_changes(peer, frame)
         elif frame.kind is Kind.MISSED:
             peer.arrived()
-            sids = {record.sid for record in records(frame.body)}
-            missed = [session for session in self._available if session.sid in sids]
-            tell_found(peer.sessions.values(), missed)
+            told = records(frame.body)
+            self._meetings.missed(peer, [r for r in told if isinstance(r, Opened)])
         elif frame.kind is Kind.WATCHES:
             peer.watches = frame.body.decode()
             self._catch_up(peer)
@@ -432,7 +393,7 @@ class RedisDirectory:
         is_late = self._asking.is_unanswered
         late = [s for s in appeared if not known or is_late(peer.node.name, s.bare)]
         if late:
-            self._introduce(late)
+            self._meetings.introduce(late)
         if len(late) < len(appeared):
             tell_found(appeared, self._writing.missed_by(peer))
         peer.acknowledge()
@@ -463,13 +424,13 @@ class RedisDirectory:
         peer.complete = True
         if peer.late:
             peer.late = False
-            self._have_shown(peer.sessions.values())
+            self._meetings.have_shown(peer.sessions.values())
 
     def _ask_now(self, peer: Peer) -> None:
         """What is followed of a node's sessions cannot wait until Redis is back."""
 
         def found(sessions: Iterable[RemoteSession]) -> None:
-            (self._introduce if peer.late else self._tell_found)(sessions)
+            (self._meetings.introduce if peer.late else self._meetings.found)(sessions)
 
         if self._peers.get(peer.node.name) is peer:
             self._tasks.run(self._asking.ask(peer.node.name, self._watching.users(), found))
@@ -478,22 +439,4 @@ class RedisDirectory:
         """A session has got its address after one that was newer: until then nobody saw it."""
         if session.available:
             welcome(session)
-            self._introduce([session])
-
-    def _tell_found(self, found: Iterable[SessionLike]) -> None:
-        tell_found(found, self._available)
-
-    def _introduce(self, found: Iterable[RemoteSession]) -> None:
-        """Sessions that were there before: they and those of this node may not see each other."""
-        found = list(found)
-        self._tell_found(found)
-        self._have_shown(found)
-
-    def _have_shown(self, found: Iterable[RemoteSession]) -> None:
-        """Has their nodes show them what was said here while they were not known."""
-        missed: dict[str, list[bytes]] = {}
-        for session in found:
-            missed.setdefault(session.node, []).append(opened(session))
-        for node, sessions in missed.items():
-            if (peer := self._peers.get(node)) is not None:
-                peer.tell(Kind.MISSED, b"".join(sessions), None, ())
+            self._meetings.introduce([session])

@@ -101,12 +101,6 @@ class Upkeep:
     async def _show_life(self) -> None:
         await self._store.beat(self._heard())
 
-    async def clean(self, node: str) -> None:
-        """Removes what a dead node has left."""
-        if not await self._store.lives(node):
-            number = await self._store.clean(node)
-            logger.info("sessions_cleaned peer=%s number=%d", node, number)
-
 
 async def _patiently(coroutine: Coroutine[Any, Any, None]) -> None:
     """Runs what asks Redis: when it comes back, all is done anew."""
