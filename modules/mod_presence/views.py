@@ -69,7 +69,7 @@ class Views:
     def pack(self, session: SessionLike) -> dict[str, int]:
         """Whom a session sees: full JIDs with the sids of their sessions.
 
-        A sid is 0 where it is not known any more.
+        A sid is 0 where it is not known any more, or where that session may not have been seen.
         """
         packed: dict[str, int] = {}
 
@@ -77,7 +77,7 @@ class Views:
             view = self._views.get(session.jid)
             packed.update((str(jid), 0) for jid in (view.seen if view else ()))
             packed.update((str(jid), 0) for jid in _lingering(session, lists))
-            packed.update((str(other.jid), other.sid) for other in _visible(session, lists))
+            packed.update((str(s.jid), _sid_seen(s)) for s in _visible(session, lists))
 
         _wait(session, with_lists(session.host, session.bare, look))
         return packed
@@ -194,6 +194,12 @@ def _visible(session: SessionLike, lists: SubscriptionLists) -> Iterator[Session
         host = session.host.server.host_for(contact.domain)
         if host is not None:
             yield from (s for s in host.sessions.available(contact) if s.jid != session.jid)
+
+
+def _sid_seen(session: SessionLike) -> int:
+    """The sid of a session that those have seen who may see it; 0 if they may not have yet."""
+    cluster = session.host.server.cluster
+    return 0 if cluster is not None and not cluster.directory.has_met(session) else session.sid
 
 
 def _lingering(session: SessionLike, lists: SubscriptionLists) -> Iterator[JID]:

@@ -155,12 +155,14 @@ class OutageTests(RedisCase):
         self.all.run_for(1)
         self.assert_known(self.b, ROMEO)
 
-    def relink(self) -> None:
+    def relink(self, *before: str) -> None:
         """A and b lose their link, and have a new one; Redis is slow for b."""
         self.ask(self.a, JULIET)
         self.ask(self.b, ROMEO, JULIET)
         self.a.open(ROMEO, 1)
         self.cut()
+        for jid in before:
+            self.b.open(jid, 1)
         client = self.redis.clients[1]
         calls = client.calls
         self.patch(client, "calls", lambda commands: deferLater(self.all.clock, 3, calls, commands))
@@ -168,7 +170,7 @@ class OutageTests(RedisCase):
         while "a" not in self.b.directory._peers:
             self.all.run_for(0.1)
         self.settle()
-        self.assert_known(self.b)
+        self.assert_known(self.b, *before)
 
     def test_available_before_others_are_known(self) -> None:
         """Who comes before a node that is linked again has been read is shown to its clients."""
@@ -186,6 +188,18 @@ class OutageTests(RedisCase):
         self.redis.stop()
         self.all.run_for(4)
         self.assert_known(self.b, ROMEO)
+
+    def test_told_of_before_others_are_known(self) -> None:
+        """Who changes meanwhile is shown, too, when the node has been asked."""
+        self.relink(JULIET)
+        (romeo,) = self.a.host.sessions.local()
+        romeo.become(4)
+        self.settle()
+        self.assert_known(self.b, ROMEO, JULIET)
+        self.b.found.clear()
+        self.redis.stop()
+        self.all.run_for(4)
+        self.assertIn(([ROMEO], [JULIET]), self.b.found)
 
     def test_back_and_empty(self) -> None:
         """All nodes write down again what they have, and register again."""

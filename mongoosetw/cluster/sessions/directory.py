@@ -45,6 +45,12 @@ class Directory(Protocol):
         their nodes say goodbye as soon as they know of the one, or whom to tell of the other.
         """
 
+    def has_met(self, session: SessionLike) -> bool:
+        """Whether a session of another node was shown to clients here, as far as they may see it.
+
+        While not all is known of a node that is linked anew, what it tells of is shown later.
+        """
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes, for an operator.
 

@@ -66,6 +66,7 @@ class RedisDirectory:
         self._mesh = mesh
         self._clock = clock
         self._store = store
+        self._relay = relay
         self._hosts: dict[str, Host] = {}
         self._available: dict[SessionLike, None] = {}
         self._tasks = Tasks(clock)
@@ -75,7 +76,7 @@ class RedisDirectory:
         self._others = Others(clock, relay, self._hosts, follows, self._follow, missed)
         self._peers = self._others.peers
         self._losses = Losses(mesh, store, self._tasks, self._others, note)
-        self._meetings = Meetings(self._available, self._peers)
+        self._meetings = Meetings(relay, self._available, self._peers)
         asks = calls, self._tasks, self._others, follows
         self._asking = Asking(*asks, self.own, self._count, self._meetings.introduce)
         mesh.receive(CHANNEL, self._received)
@@ -116,6 +117,16 @@ class RedisDirectory:
     def lingering(self, user: JID) -> list[JID]:
         """Clients of an account that some may see still, though they are not available."""
         return self._others.lingering(user)
+
+    def has_met(self, session: SessionLike) -> bool:
+        """Whether a session of another node was shown to clients here, as far as they may see it.
+
+        What is not followed yet of a node is shown when all its sessions were read.
+        """
+        if not isinstance(session, RemoteSession):
+            return True
+        peer = self._peers.get(session.node)
+        return peer is not None and peer.complete
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
@@ -229,6 +240,8 @@ class RedisDirectory:
         self.changed(session)
         if not goes_on:
             tell_found([session], self._available)
+            # What was said here did not reach its old place: it looks around, when it is unpacked
+            self._tasks.later(0, self._relay.missed, session)
 
     def changed(self, session: SessionLike) -> None:
         """Its presence, priority or flags changed."""

@@ -82,7 +82,7 @@ class Asking:
     ) -> None:
         """Asks a node.
 
-        :param found: told of sessions that have become available here by that.
+        :param found: told of the available sessions there are, be they known or not.
         """
         for start in range(0, len(users), AT_ONCE):
             some = users[start : start + AT_ONCE]

@@ -1,24 +1,31 @@
 """Sessions of this node and of others that may have missed each other are shown each other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.changes import Kind, Opened, opened
 from mongoosetw.cluster.sessions.found import tell_found
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
+
+if TYPE_CHECKING:  # types only
+    from mongoosetw.cluster.sessions.relay import Relay
 
 
 class Meetings:
     """Brings them together.
 
+    :param relay: knows where sessions have gone.
     :param available: the sessions of this node that are.
     :param peers: the nodes whose links are up.
     """
 
     def __init__(
-        self, available: Mapping[SessionLike, None], peers: Mapping[str, Peer]
+        self, relay: "Relay", available: Mapping[SessionLike, None], peers: Mapping[str, Peer]
     ) -> None:
+        self._relay = relay
         self._available = available
         self._peers = peers
 
@@ -41,8 +48,17 @@ class Meetings:
             if (peer := self._peers.get(node)) is not None:
                 peer.tell(Kind.MISSED, b"".join(bodies), None, ())
 
-    def missed(self, peer: Peer, told: Iterable[Opened]) -> None:
+    def missed(self, peer: Peer, told: Collection[Opened]) -> None:
         """Sessions of this node have missed those of another one, which has not known them."""
-        sids = {record.sid for record in told}
-        missed = [session for session in self._available if session.sid in sids]
-        tell_found(peer.sessions.values(), missed)
+        own = {session.sid: session for session in self._available}
+        tell_found(peer.sessions.values(), [own[r.sid] for r in told if r.sid in own])
+        for record in told:
+            if record.sid not in own:
+                self._missed_elsewhere(record)
+
+    def _missed_elsewhere(self, record: Opened) -> None:
+        """A session has moved meanwhile, and has not been shown here what it has missed."""
+        jid = JID(record.local, record.domain, record.resource)
+        place = self._relay.place_of(record.sid, jid)
+        if place is not None:
+            self._relay.missed(place)

@@ -97,10 +97,15 @@ class Others:
     def answered(self, node: str, record: Opened) -> RemoteSession | None:
         """A node was asked, and has told a session: that is how it is.
 
-        :returns: the session if it has become available by that.
+        :returns: the session if it is available, though it may be known: who is told of a change
+            before all is known need not have been shown to anybody.
         """
         peer = self.peers.get(node)
-        return None if peer is None else self._apply(peer, record)
+        if peer is None:
+            return None
+        self._apply(peer, record)
+        session = peer.sessions.get(record.sid)
+        return session if session is not None and session.available else None
 
     def compare(self, peer: Peer, entries: Iterable[Entry], began: int) -> None:
         """All sessions of a node were read: what is not among them is over."""

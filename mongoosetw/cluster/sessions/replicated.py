@@ -114,6 +114,16 @@ class Replicated:
         host = self._hosts.get(user.domain)
         return [] if host is None else self._claims.lingering(host.sessions.of(user))
 
+    def has_met(self, session: SessionLike) -> bool:
+        """Whether a session of another node was shown to clients here, as far as they may see it.
+
+        That is so when each of the two nodes knows all sessions of the other.
+        """
+        if not isinstance(session, RemoteSession):
+            return True
+        peer = self._peers.get(session.node)
+        return peer is not None and peer.copy.complete and session not in peer.found
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
         return list(host.sessions)

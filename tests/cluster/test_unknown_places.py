@@ -1,0 +1,128 @@
+"""What clients see whose sessions move while their nodes do not know everybody."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mongoosetw.cluster.sessions.redis_asking import CALL
+from mongoosetw.testing.client import Client
+from tests.cluster.friends import FriendsCase
+from tests.cluster.moves import RESUME
+from tests.cluster.test_presence import JULIET, ROMEO
+
+
+class UnknownCase(FriendsCase):
+    """Romeo and Juliet are friends; her client can resume its session."""
+
+    modules = {**FriendsCase.modules, "mod_stream_management": {}}
+
+    def setUp(self) -> None:
+        """Nodes a and b have been asked for both of them, c for nobody."""
+        super().setUp()
+        self.befriend(ROMEO, JULIET)
+
+    def juliet(self, node: str) -> Client:
+        """She comes online."""
+        client = self.connect(f"{JULIET}/phone", node)
+        client.enable_sm()
+        client.send("<presence/>")
+        self.forget(client)
+        return client
+
+    def come_to(self, client: Client, node: str) -> Client:
+        """Her client comes back to a node, which may take a while."""
+        handled = len(client.received)
+        client.lose()
+        again = self.connect(f"{JULIET}/phone", node, bind=False)
+        again.send(RESUME.format(client.resume_id, handled))
+        return again
+
+
+class LinkTests(UnknownCase):
+    """Two nodes are linked anew."""
+
+    def test_before_the_other_knows(self) -> None:
+        """Who moves before the other node knows of her sees whom that has told of meanwhile.
+
+        Her new place is known there behind the old one: nobody has been missed, it seems.
+        """
+        self.cluster.network.reconnect_delay = 0.01
+        self.cut("a", "b")
+        self.run_for(15)
+        juliet = self.juliet("b")
+        romeo = self.connect(f"{ROMEO}/orchard", "a")
+        self.cluster.network.wire("b", "a").slower = 3.0
+        self.cluster.network.wire("c", "a").slower = 2.0
+        self.heal()
+        self.run_for(4)
+        romeo.send("<presence/>")
+        self.run_for(1)
+        self.assertIsNotNone(self.host("b").sessions.get(romeo.jid))
+        self.assertIsNone(self.host("a").sessions.get(juliet.jid))
+        self.assertEqual(self.seen(juliet), [])
+        again = self.come_to(juliet, "c")
+        self.run_for(5)
+        self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+
+class RedisTests(UnknownCase):
+    """Sessions are looked up in Redis, which is away."""
+
+    general = "sm_backend = 'redis'"
+
+    def leave_unanswered(self, *nodes: str) -> None:
+        """Nodes that ask others for sessions get no answer."""
+        for node in nodes:
+            calls = self.servers[node].cluster.calls
+
+            def ask(to: str, name: str, *rest: Any, call: Any = calls.call) -> Any:
+                return Deferred() if name == CALL else call(to, name, *rest)
+
+            self.patch(calls, "call", ask)
+
+    def test_before_all_is_known(self) -> None:
+        """Who moves before a node that is linked anew is read sees whom that has told of."""
+        self.cluster.network.reconnect_delay = 0.2
+        romeo = self.log_in(f"{ROMEO}/orchard", "b")
+        self.cut("a", "b")
+        self.run_for(15)
+        juliet = self.juliet("a")
+        self.cluster.redis.stop()
+        self.leave_unanswered("a", "b")
+        self.heal()
+        self.run_for(1)
+        romeo.send("<presence><priority>3</priority></presence>")
+        self.assertEqual(self.seen(juliet), [])
+        again = self.come_to(juliet, "c")
+        self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+    def appear_slowly(self) -> None:
+        """Romeo comes online at c, which cannot find out in time who is at b."""
+        self.cluster.redis.stop()
+        self.cluster.network.wire("c", "b").slower = 3.0
+        romeo = self.connect(f"{ROMEO}/orchard", "c")
+        self.run_for(3)
+        romeo.send("<presence/>")
+        self.run_for(3.5)
+        self.assertIsNone(self.host("c").sessions.get(self.connected.jid))
+        self.assertIsNotNone(self.host("b").sessions.get(romeo.jid))
+        self.assertEqual(self.seen(self.connected), [])
+
+    def test_to_a_node_that_did_not_know(self) -> None:
+        """Who moves to a node that has not known of her sees the clients there."""
+        self.connected = self.juliet("b")
+        self.appear_slowly()
+        again = self.come_to(self.connected, "c")
+        self.run_for(4)
+        self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+    def test_known_too_late(self) -> None:
+        """Who has moved when a node finds out that she has missed somebody sees him."""
+        self.connected = self.juliet("b")
+        self.appear_slowly()
+        self.cluster.redis.start()
+        self.run_for(1)
+        again = self.come_to(self.connected, "a")
+        self.assertEqual(self.seen(again, ROMEO), [])
+        self.run_for(3)
+        self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
