@@ -34,9 +34,15 @@ def deliver_message_to_bare(host: "Host", stanza: Stanza) -> bool:
     headline = stanza.type == "headline"
     chosen = able if headline else most_available(able)
     shared = len(chosen) > 1
+    if shared:  # what is logged for other nodes' sessions has its id then for all
+        chosen = sorted(chosen, key=_is_local)
     for session in chosen:
         session.deliver(stanza, shared=shared)
     return headline or bool(chosen)
+
+
+def _is_local(session: SessionLike) -> bool:
+    return session.local
 
 
 def _able(host: "Host", user: JID) -> list[SessionLike]:

@@ -138,13 +138,16 @@ class Offline(Module[OfflineOptions]):
         entry: Entry | None = stanza.log
         foreign = entry is not None and entry.origin is not None and entry.foreign
         if catching is None and "sm" not in session.flags:
-            if entry is not None and foreign:
+            if entry is not None and (foreign or self.messages.on_its_way(entry.id)):
                 self.messages.settle(session.bare, (entry,))  # it is written right now
+                event.stanza = marked(stanza, session.bare)
             return None
         if not self._can_wait(stanza.type, stanza.children):
             return None
         sure = not foreign and self._is_sure(session, stanza)
         if catching is None and sure:
+            if entry is not None:  # it may come again
+                event.stanza = marked(stanza, session.bare)
             return None
         if catching is not None and catching[0].full:
             self.messages.pend(stanza, session.bare, rules.expiry(stanza, _now()))
@@ -158,34 +161,39 @@ class Offline(Module[OfflineOptions]):
 
     @on(MessageLeaves, Order.LATE)
     def leaves(self, event: MessageLeaves) -> None:
-        """Notes what is lost if the other node is, unless nobody counts on it."""
+        """Notes what is lost if the other node is, unless nobody counts on it.
+
+        What goes to several sessions is noted here in any case: some of their nodes might have to,
+        and each would give it another id.
+        """
         stanza, session = event.stanza, event.session
-        if "sm" not in session.flags and stanza.receipt is None:
+        if not event.shared and "sm" not in session.flags and stanza.receipt is None:
             return
         known: Entry | None = stanza.log
         if known is not None and known.foreign:
             return
-        if not self._can_wait(stanza.type, stanza.children) or self._is_sure(session, stanza):
+        if not self._can_wait(stanza.type, stanza.children):
             return
         entry = self.messages.hold(stanza, session.bare, session.sid)
         entry.holder = session.sid
         event.stanza = marked(stanza, session.bare)
 
     def _is_sure(self, session: SessionLike, stanza: Stanza) -> bool:
-        """Whether another session gets the same message, and gets it for certain.
+        """Whether another session of this node gets the same message, and gets it for certain.
 
-        RFC 6121 §8.5.2.1.1: all sessions of the highest priority do. Another node's is good enough
-        for a sender who gets no acknowledgements; for one who does, what goes there is held.
+        RFC 6121 §8.5.2.1.1: all sessions of the highest priority do. Not if some of another node's
+        do, too: then it has an id already, by which it may come again.
         """
         assert stanza.to is not None
         others = self.host.sessions.of(session.bare)
         if len(others) == 1 or self.host.sessions.get(stanza.to) is session:
             return False
+        if stanza.log is not None and self.messages.on_its_way(stanza.log.id):
+            return False
         return any(
             other.priority == session.priority and other.available and "sm" not in other.flags
             for other in others
-            if other is not session
-            and (other not in self._catching if other.local else stanza.receipt is None)
+            if other is not session and other.local and other not in self._catching
         )
 
     @on(MessagesAcknowledged)

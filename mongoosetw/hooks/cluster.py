@@ -72,11 +72,14 @@ class MessageLeaves(Hook):
     """A message is about to leave for a session of another node.
 
     STOP = not sent, it is kept; handlers may replace ``stanza``.
+
+    :ivar shared: it is for the account, and other sessions get it, too.
     """
 
     fails_closed: ClassVar[bool] = True
     stanza: Stanza
     session: SessionLike
+    shared: bool = False
 
 
 @dataclass(slots=True)

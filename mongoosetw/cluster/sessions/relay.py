@@ -74,7 +74,7 @@ class Relay:
         if stanza.kind == "message":
             hooks = session.host.hooks
             if hooks.handled(MessageLeaves):
-                event = MessageLeaves(stanza, session)
+                event = MessageLeaves(stanza, session, shared)
                 try:
                     if hooks.fire(event) is STOP:
                         return
