@@ -8,6 +8,7 @@ what comes for the session waits (:mod:`mongoosetw.cluster.sessions.moving`).
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from modules.mod_stream_management import package
 from modules.mod_stream_management.arrivals import Arrivals
 from modules.mod_stream_management.ledger import SessionLedger
 from modules.mod_stream_management.package import BadPackage, Item, Package, Refused
+from modules.mod_stream_management.rerouting import reroute
 from mongoosetw.c2s.session import Session
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.calls import CallFailed
@@ -28,6 +30,8 @@ from mongoosetw.hooks.routing import MessagesWait
 from mongoosetw.ids import node_of
 from mongoosetw.xmpp.errors import BackendUnavailable, StanzaError, StreamError
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.sm import Counts, Unacknowledged
+from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
     from modules.mod_stream_management.module import StreamManagement
@@ -223,10 +227,15 @@ class HandOver:
         self, ledger: SessionLedger, state: dict[str, Any], moving: MovingSession, moved: bool
     ) -> None:
         self._over(ledger.resume_id, moving)
-        session = ledger.session
-        if not moved:
+        if moved:
+            self._has_gone(ledger, moving)
+        else:
+            go_on = partial(self._goes_on, ledger, ledger.counts, moving)
+            self._cluster.relay.stayed.note(moving.sid, go_on)
             self._stays(ledger, state)
-            return
+
+    def _has_gone(self, ledger: SessionLedger, moving: MovingSession) -> None:
+        session = ledger.session
         self._module.let_go(ledger)
         self._host.hooks.fire(SessionMoved(session))
         session.presence = session.priority = None
@@ -241,6 +250,27 @@ class HandOver:
         self._module.keep(ledger, ledger.timeout)
         self._host.in_background(self.take(ledger))
         self._host.hooks.fire(SessionUnpacks(ledger.session, state))
+
+    def _goes_on(
+        self, ledger: SessionLedger, packed: Counts, moving: MovingSession, place: RemoteSession
+    ) -> bool:
+        """A session that was put back had been taken by the other node, as turns out now.
+
+        :param packed: its counts when it was.
+        :returns: False if its client was here meanwhile: it has to begin anew.
+        """
+        session, counts = ledger.session, ledger.counts
+        settled = packed.received, packed.acknowledged
+        if session.connected or (counts.received, counts.acknowledged) != settled:
+            return False
+        self._module.wait_no_longer(ledger)
+        left = ledger.take()
+        self._cluster.relay.follow(session.sid, place)
+        self._has_gone(ledger, moving)
+        self._host.sessions.remove(session)
+        known = len(left) - (counts.sent - packed.sent)
+        self._cluster.relay.passing_on(lambda: _pass_on(session, place, left, known))
+        return True
 
     def hold(self, session: Session, resume_id: str, arrived: "Deferred[None]") -> None:
         """Has what this node has for a session that has come wait for what its old one had."""
@@ -325,6 +355,22 @@ def _number(resume_id: str) -> int | None:
         return node_of(int(resume_id.partition("-")[0], 16))
     except ValueError:
         return None
+
+
+def _pass_on(
+    session: Session, place: RemoteSession, items: list[Unacknowledged], known: int
+) -> None:
+    """Hands over what was sent to a session after it was packed; messages that are logged anew.
+
+    :param known: so many of the items were packed.
+    """
+    for number, (data, stanza, at) in enumerate(items):
+        if stanza is not None or (number >= known and data.startswith(b"<message")):
+            reroute(session, [(data, stanza, at)])
+        elif number >= known and data.startswith(b"<presence"):
+            place.deliver(Stanza.parse(data))  # which is corrected there if it is too old
+        elif number >= known:
+            place.write(Stanza.parse(data), data)
 
 
 def _items(ledger: SessionLedger) -> Iterator[Item]:

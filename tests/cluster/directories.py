@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mongoosetw.c2s.binding import register
 from mongoosetw.cluster.mesh import Node
 from mongoosetw.cluster.sessions.replicated import Replicated
+from mongoosetw.cluster.sessions.stayed import Stayed
 from mongoosetw.hooks.bus import HookBus
 from mongoosetw.hooks.cluster import PresenceUncertain, SessionsFound, SessionsLost
 from mongoosetw.ids import TimeIDs
@@ -84,6 +85,7 @@ class _Relay:
 
     def __init__(self) -> None:
         self.left: list[Any] = []
+        self.stayed = Stayed(Clock())
 
     def arrives(self, session: Any) -> None:
         """A session of this node has an address."""

@@ -1,6 +1,10 @@
 """Nodes that die, and links that break, while a session moves."""
 
-from tests.cluster.moves import JULIET, RESUME, STEP, SlowMovesTestCase
+from typing import Any
+
+from mongoosetw.xmpp import ns
+from mongoosetw.xmpp.stanza import Stanza
+from tests.cluster.moves import JULIET, RESUME, STEP, MovesTestCase, SlowMovesTestCase
 
 
 class LostMoves(SlowMovesTestCase):
@@ -101,6 +105,81 @@ class GoneTests(SlowMovesTestCase):
         alive = [client for client in clients if not client.transport.closed]
         self.assertEqual(len(alive), 1)
         self.check_heard(alive[0])
+
+
+class PutBackTests(MovesTestCase):
+    """The new node takes the session, and the old one hears of that too late."""
+
+    def setUp(self) -> None:
+        """Juliet's client comes to c, whose link to b becomes slow then."""
+        super().setUp()
+        self.stranger = self.connect("benvolio@localhost/walk", "a")
+        self.other = self.connect("romeo@localhost/street", "b")
+        for client in (self.stranger, self.other):
+            client.send("<presence/>")
+        self.juliet.send(f"<presence to='{self.stranger.jid}'/>")
+        self.run_for(1)
+        self.juliet.ack()
+        self.forget(self.juliet, self.stranger)
+        self.juliet.lose()
+        calls = self.servers["c"].cluster.calls
+        ask = calls.call
+
+        def ask_and_become_slow(*question: Any) -> Any:
+            return ask(*question).addCallback(self.become_slow)
+
+        self.patch(calls, "call", ask_and_become_slow)
+        self.again = self.connect(JULIET, "c", bind=False)
+        self.again.handled = self.juliet.handled
+        self.again.send(RESUME.format(self.juliet.resume_id, self.juliet.handled))
+
+    def become_slow(self, answer: bytes) -> bytes:
+        """What c tells b takes longer than b waits for it."""
+        self.cluster.network.wire("c", "b").slower = 6.0
+        return answer
+
+    def push(self, number: str) -> None:
+        """The old node has something for the session alone."""
+        session = self.host("b").sessions.get(self.juliet.jid)
+        assert session is not None
+        session.send(Stanza.make("iq", to=self.juliet.jid, type="set", id=number))
+
+    def test_what_came_meanwhile(self) -> None:
+        """What the old node has kept, and has given to its session, goes on to the client."""
+        self.again.take_nonza("resumed")
+        self.push("1")
+        self.run_for(5.5)
+        self.assertIsNotNone(self.session("b"))
+        self.push("2")
+        self.run_for(1)
+        self.assertEqual([s.id for s in self.again.received if s.kind == "iq"], ["1", "2"])
+
+    def test_presence(self) -> None:
+        """So does presence, and nobody sees the client leave."""
+        self.run_for(1)
+        self.other.send("<presence><status>away</status></presence>")
+        self.run_for(10)
+        seen = [s for s in self.again.received if s.from_ == self.other.jid]
+        self.assertEqual(seen[-1].child_text(ns.CLIENT, "status"), "away")
+        for client in (self.romeo, self.stranger):
+            client.pump()
+            self.assertEqual([s for s in client.received if s.type == "unavailable"], [])
+
+    def test_messages(self) -> None:
+        """So do messages, each under one id."""
+        self.say("kept", by=self.other)
+        self.run_for(5.5)
+        self.say("given back", by=self.other)
+        self.run_for(20)
+        self.assertEqual(self.heard(self.again), ["kept", "given back"])
+        self.again.ack()
+        self.assertEqual(self.waiting(), 0)
+
+
+class RedisPutBackTests(PutBackTests):
+    """The same with sessions in Redis."""
+
+    general = "sm_backend = 'redis'"
 
 
 class NewcomerTests(SlowMovesTestCase):

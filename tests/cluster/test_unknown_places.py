@@ -31,10 +31,10 @@ class UnknownCase(FriendsCase):
 
     def come_to(self, client: Client, node: str) -> Client:
         """Her client comes back to a node, which may take a while."""
-        handled = len(client.received)
+        client.pump()
         client.lose()
         again = self.connect(f"{JULIET}/phone", node, bind=False)
-        again.send(RESUME.format(client.resume_id, handled))
+        again.send(RESUME.format(client.resume_id, client.handled))
         return again
 
 

@@ -30,6 +30,8 @@ class Claims:
 
     :param leaves: told of each that is registered no longer.
     :param follow: told of each that has got its address after another one that nobody ended.
+    :param goes_on_there: told of a session of this node and of one that continues it elsewhere;
+        whether nothing more has to be done, else it is closed.
     :param is_doomed: whether the node of a session was told of a newer one, which is over by now.
     """
 
@@ -38,11 +40,13 @@ class Claims:
         clock: IReactorTime,
         leaves: Callable[[RemoteSession], object],
         follow: Callable[[RemoteSession], object],
+        goes_on_there: Callable[[SessionLike, RemoteSession], bool],
         is_doomed: Callable[[RemoteSession], bool] = lambda session: False,
     ) -> None:
         self._clock = clock
         self._leaves = leaves
         self._follow = follow
+        self._goes_on_there = goes_on_there
         self._is_doomed = is_doomed
         self._ending: dict[RemoteSession, tuple[IDelayedCall, int | None]] = {}
         self._aside: dict[str, list[RemoteSession]] = {}  # by address, as text
@@ -66,7 +70,7 @@ class Claims:
             if continues == older.sid and not session.available:
                 # It has moved, and has said goodbye where this node was not known
                 tell_lost([older], older.node, left=False)
-        else:
+        elif continues != older.sid or not self._goes_on_there(older, session):
             older.close(*REPLACED)
 
     def replaced(self, session: RemoteSession) -> None:

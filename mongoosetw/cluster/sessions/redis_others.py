@@ -69,7 +69,7 @@ class Others:
         self._departed: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
         self._goodbyes: Recent[JID, tuple[JID, ...]] = Recent(clock, LAST_WORDS)
         self._ended: Recent[int, bool] = Recent(clock, LAST_WORDS)
-        self.claims = Claims(clock, relay.leaves, freed)
+        self.claims = Claims(clock, relay.leaves, freed, relay.stayed.goes_on)
         self.peers: dict[str, Peer] = {}
 
     # -- what is read

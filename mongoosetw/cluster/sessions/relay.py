@@ -14,6 +14,7 @@ from mongoosetw.cluster.sessions.newcomers import Newcomers
 from mongoosetw.cluster.sessions.outgoing import CHANNEL, Outgoing
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.stayed import Stayed
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
 from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, HookFailed
@@ -37,7 +38,10 @@ FENCE_HOPS: Final = 64
 
 
 class Relay:
-    """This node's end of it."""
+    """This node's end of it.
+
+    :ivar stayed: the sessions that were put back.
+    """
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -47,6 +51,7 @@ class Relay:
         self._out = Outgoing(server, self._handle)
         self._fences = self._out.fences
         self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
+        self.stayed = Stayed(server.clock)
         self._newcomers = Newcomers(
             server.mesh, server.clock, self._fences, self._out.send_behind
         )

@@ -74,7 +74,8 @@ class Replicated:
         self._hosts: dict[str, Host] = {}
         self._peers: dict[str, Peer] = {}
         self._stopped = False
-        self._claims = Claims(clock, relay.leaves, self._follow, self._is_doomed)
+        follow, goes_on_there = self._follow, relay.stayed.goes_on
+        self._claims = Claims(clock, relay.leaves, follow, goes_on_there, self._is_doomed)
         self._available: dict[SessionLike, None] = {}  # in the order of time
         self._pacing: IDelayedCall | None = None
         mesh.receive(CHANNEL, self._received)
