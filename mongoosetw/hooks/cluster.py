@@ -40,11 +40,13 @@ class SessionsLost(Hook):
     :ivar lost: of this host.
     :ivar node: the name of the node.
     :ivar left: whether it said that it would go.
+    :ivar over: they had gone before, and what they have said last may be lost with the node.
     """
 
     lost: list[SessionLike]
     node: str
     left: bool
+    over: bool = False
 
 
 @dataclass(slots=True)

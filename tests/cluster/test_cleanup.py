@@ -152,6 +152,17 @@ class CleanupTests(ClusterTestCase):
         self.run_for(ENOUGH)
         self.assertIn(b"seconds='", self.last_seen())
 
+    def test_last_activity_of_who_has_gone_before(self) -> None:
+        """Who had gone before the node was lost was last seen then, and the status stays."""
+        client = self.connect("romeo@localhost/phone", "c")
+        self.connect("romeo@localhost/desk", "a")  # with Redis, a would not know of the phone
+        client.send("<presence/>")
+        client.send("<presence type='unavailable'><status>night</status></presence>")
+        client.send("</stream:stream>")
+        self.kill("c", power=True)
+        self.run_for(ENOUGH)
+        self.assertIn(b"night", self.last_seen())
+
     def test_last_activity_of_who_has_come_back(self) -> None:
         """Who has come to another node since was not last seen when the node was lost."""
         self.connect("romeo@localhost/phone", "c").send("<presence/>")

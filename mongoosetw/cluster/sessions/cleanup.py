@@ -37,7 +37,8 @@ class Cleanup:
         host.hooks.publish()
 
     def _lost(self, event: SessionsLost) -> None:
-        if event.node not in self._server.mesh.peers:  # else it has cleaned up itself
+        # Else it has cleaned up itself
+        if not event.over and event.node not in self._server.mesh.peers:
             self._timers.later(self._grace, self._clean, event, time.time())
 
     def _clean(self, event: SessionsLost, lost_at: float) -> None:

@@ -74,10 +74,12 @@ def tell_found(
             host.hooks.fire(SessionsFound(found, some))
 
 
-def tell_lost(lost: Iterable[SessionLike], node: str, *, left: bool) -> None:
-    """The sessions of a node are gone."""
+def tell_lost(
+    lost: Iterable[SessionLike], node: str, *, left: bool, over: bool = False
+) -> None:
+    """The sessions of a node are gone; as :class:`SessionsLost`."""
     for host, some in _by_host(lost).items():
-        host.hooks.fire(SessionsLost(some, node, left))
+        host.hooks.fire(SessionsLost(some, node, left, over))
 
 
 def tell_unsure(gone: SessionLike, missed: Iterable[SessionLike]) -> None:

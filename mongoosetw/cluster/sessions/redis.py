@@ -358,8 +358,8 @@ class RedisDirectory:
             return
         self._asking.forget(node.name)
         moved = successors(peer.sessions.values())
-        self._losses.lose(peer)
-        self._meetings.found(moved)  # the last that they have said there may be lost
+        moved += self._losses.lose(peer)
+        self._meetings.found(dict.fromkeys(moved))  # the last said there may be lost
 
     # -- what other nodes tell
 

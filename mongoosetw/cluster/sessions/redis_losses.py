@@ -11,6 +11,7 @@ from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.redis_store import ALIVE, Store
 from mongoosetw.cluster.sessions.redis_upkeep import Tasks
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
 
 logger = logging.getLogger(__name__)
 CLEAN_AFTER: Final = ALIVE + 10.0
@@ -38,20 +39,27 @@ class Losses:
         self._note = note
         self._unread: dict[str, tuple[Node, set[int]]] = {}
 
-    def lose(self, peer: Peer) -> None:
-        """A link is down."""
+    def lose(self, peer: Peer) -> list[SessionLike]:
+        """A link is down.
+
+        :returns: sessions that had moved from there: the last that was said there may be lost.
+        """
         node, left = peer.node, self._mesh.left(peer.node.name)
         lost, known = self._others.lose(peer)
         self._lost(lost, node, left=left)
         told = set(lost)  # of those that were put aside clients may have seen the last, too
         rest = [session for session in peer.sessions.values() if session not in told]
+        departures, there = self._others.departures, peer.sessions.values()
+        gone = [] if left else departures.of_node(node.name, there)  # who leaves has said all
+        places = departures.places((*rest, *gone))
+        tell_lost([s for s in rest if s not in places], node.name, left=left)
         self._unread.pop(node.name, None)
         if not left:
-            rest += self._others.departed(node.name)
             self._unread[node.name] = (node, known)
             self.look_for_others()
-        tell_lost(rest, node.name, left=left)
+        tell_lost([s for s in gone if s not in places], node.name, left=left, over=True)
         self._tasks.later(CLEAN_AFTER, self._clean_later, node)
+        return list(places.values())
 
     def _lost(self, lost: list[RemoteSession], node: Node, *, left: bool) -> None:
         if not lost:

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -10,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from mongoosetw.c2s.binding import close_surplus
 from mongoosetw.cluster.sessions.changes import Closed, Opened
 from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.departures import LAST_WORDS, Departures
 from mongoosetw.cluster.sessions.found import (
     apply_change,
     is_registered,
@@ -30,10 +30,6 @@ if TYPE_CHECKING:  # types only
 
 MEMORY: Final = 15.0
 """Seconds for which is remembered what was told: longer than any reading takes."""
-LAST_WORDS: Final = 60.0
-"""Seconds after which whoever has gone was seen to go, or its node is known to be lost."""
-_GOODBYES: Final = 20
-"""Clients of one account of which it is remembered that they have gone, besides the last one."""
 
 
 class Others:
@@ -45,6 +41,7 @@ class Others:
     :param follows: whether the sessions of a user are to be known.
     :param freed: told of a session that has got its address after a newer one.
     :param missed: which sessions of this node a node does not know to be available.
+    :ivar departures: who has gone from them.
     :ivar peers: the nodes whose links are up.
     """
 
@@ -66,8 +63,7 @@ class Others:
         self._told: dict[int, int] = {}
         self._lately: deque[tuple[float, int, int]] = deque()
         self._moment = 0
-        self._departed: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
-        self._goodbyes: Recent[JID, tuple[JID, ...]] = Recent(clock, LAST_WORDS)
+        self.departures = Departures(clock)
         self._ended: Recent[int, bool] = Recent(clock, LAST_WORDS)
         self.claims = Claims(clock, relay.leaves, freed, relay.stayed.goes_on)
         self.peers: dict[str, Peer] = {}
@@ -186,25 +182,17 @@ class Others:
         :param priority: that it has had; None if it was not available before.
         """
         if priority is not None:
-            last = copy(session)
-            last.priority = priority
-            self._departed.put(session.sid, last)
-            before = self._goodbyes.get(session.bare) or ()
-            self._goodbyes.put(session.bare, (*before[-_GOODBYES:], session.jid))
+            last = self.departures.add(session, priority)
             if replaced or peer.complete:
                 tell_unsure(last, self._missed(peer))
             else:
                 tell_lost([last], peer.node.name, left=False)
 
-    def departed(self, node: str) -> list[RemoteSession]:
-        """Sessions of a node that were available a moment ago, as they were then."""
-        return [session for session in self._departed.values() if session.node == node]
-
     def lingering(self, user: JID) -> list[JID]:
         """Clients of an account that some may see still, though they are not available."""
         host = self._hosts.get(user.domain)
         replaced = [] if host is None else self.claims.lingering(host.sessions.of(user))
-        return [*replaced, *(self._goodbyes.get(user) or ())]
+        return [*replaced, *self.departures.clients(user)]
 
     def _open(self, peer: Peer, record: Opened) -> RemoteSession | None:
         session = self._make(peer.node.name, record)
@@ -212,6 +200,7 @@ class Others:
             return None
         peer.sessions[record.sid] = session
         goes_on = self.claims.goes_on(record.continues, session.host.sessions.get(session.jid))
+        self.departures.goes_on(record.continues)
         self.claims.make(session, record.continues)
         close_surplus(session.host, session.bare)
         welcome(session)
@@ -236,6 +225,7 @@ class Others:
 
     def arrives(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
+        self.departures.goes_on(session.continues)
         self.claims.overrule(session.jid, older)
         self._relay.arrives(session)
 

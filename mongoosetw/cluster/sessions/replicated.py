@@ -5,7 +5,6 @@ Every session is written by the node that has it, and nobody else.
 
 import logging
 from collections.abc import Callable, Iterable
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +26,7 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.claims import Claims
+from mongoosetw.cluster.sessions.departures import Departures
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import (
     apply_change,
@@ -76,6 +76,7 @@ class Replicated:
         self._stopped = False
         follow, goes_on_there = self._follow, relay.stayed.goes_on
         self._claims = Claims(clock, relay.leaves, follow, goes_on_there, self._is_doomed)
+        self._departures = Departures(clock)
         self._available: dict[SessionLike, None] = {}  # in the order of time
         self._pacing: IDelayedCall | None = None
         mesh.receive(CHANNEL, self._received)
@@ -113,7 +114,8 @@ class Replicated:
     def lingering(self, user: JID) -> list[JID]:
         """Clients of an account that some may see still, though they are not available."""
         host = self._hosts.get(user.domain)
-        return [] if host is None else self._claims.lingering(host.sessions.of(user))
+        replaced = [] if host is None else self._claims.lingering(host.sessions.of(user))
+        return [*replaced, *self._departures.clients(user)]
 
     def has_met(self, session: SessionLike) -> bool:
         """Whether a session of another node was shown to clients here, as far as they may see it.
@@ -169,6 +171,7 @@ class Replicated:
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
         goes_on = self._claims.goes_on(session.continues, older)
+        self._departures.goes_on(session.continues)
         self._claims.overrule(session.jid, older)
         self._relay.arrives(session)
         self.changed(session)
@@ -259,16 +262,21 @@ class Replicated:
         if peer is None:
             return
         self._claims.lose(node.name)
-        registered = [s for s in peer.copy.sessions.values() if is_registered(s)]
-        moved = successors(peer.copy.sessions.values())
-        followers = list(map(self._claims.withdraw, peer.copy.sessions.values()))
         left = self._mesh.left(node.name)
+        known = list(peer.copy.sessions.values())
+        # Who leaves has said all that it had to say
+        gone = [] if left else self._departures.of_node(node.name, known)
+        registered = [s for s in known if is_registered(s)]
+        places = self._departures.places((*known, *gone))
+        moved = dict.fromkeys((*successors(known), *places.values()))
+        followers = list(map(self._claims.withdraw, known))
         if registered:
             text = f"{len(registered)}, {'it left' if left else 'it was lost'}"
             self._note("sessions lost", node.name, text)
             logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
         # Those that were put aside, too: they cannot say goodbye any more to those who see them.
-        tell_lost(peer.copy.sessions.values(), node.name, left=left)
+        tell_lost([s for s in known if s not in places], node.name, left=left)
+        tell_lost([s for s in gone if s not in places], node.name, left=left, over=True)
         tell_found(moved, self._available)  # the last that they have said there may be lost
         for follower in followers:
             self._follow(follower)
@@ -371,14 +379,11 @@ class Replicated:
         return appeared
 
     def _departs(self, peer: Peer, session: RemoteSession, priority: int) -> None:
+        last = self._departures.add(session, priority)
         if peer.feed.settled:
             tell_unsure(session, peer.feed.missed())
-            return
-        if session.sid not in peer.copy.sessions and is_registered(session):
-            return  # the newer one is awaited that has its address
-        last = copy(session)
-        last.priority = priority
-        tell_lost([last], session.node, left=False)
+        elif session.sid in peer.copy.sessions or not is_registered(session):
+            tell_lost([last], session.node, left=False)  # else the newer one is awaited
 
     def _apply(self, peer: Peer, record: Opened | Closed) -> SessionLike | None:
         """Follows a change; returns the session if it has become available."""
@@ -399,6 +404,7 @@ class Replicated:
         session = RemoteSession.told(host, self._relay, peer.node.name, record)
         peer.copy.sessions[record.sid] = session
         goes_on = self._claims.goes_on(record.continues, host.sessions.get(session.jid))
+        self._departures.goes_on(record.continues)
         self._claims.make(session, record.continues)
         close_surplus(host, session.bare)
         welcome(session)

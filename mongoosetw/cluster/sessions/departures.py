@@ -1,0 +1,77 @@
+"""Sessions of other nodes that have gone a moment ago, and whose last words may not have come.
+
+What a node says of a session's presence may have to wait there, for a fence say, while that the
+session has ended, or goes on elsewhere, is told at once. If the node is lost meanwhile nobody
+else says it.
+"""
+
+from collections.abc import Iterable
+from copy import copy
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from mongoosetw.cluster.sessions.recent import Recent
+from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.hooks.c2s import SessionLike
+from mongoosetw.xmpp.jid import JID
+
+LAST_WORDS: Final = 60.0
+"""Seconds after which whoever has gone was seen to go, or its node is known to be lost."""
+_GOODBYES: Final = 20
+"""Clients of one account of which it is remembered that they have gone, besides the last one."""
+
+
+class Departures:
+    """Those that were available until they went, or went unavailable."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._gone: Recent[int, RemoteSession] = Recent(clock, LAST_WORDS)
+        self._clients: Recent[JID, tuple[JID, ...]] = Recent(clock, LAST_WORDS)
+        self._going_on: Recent[int, bool] = Recent(clock, LAST_WORDS)
+
+    def add(self, session: RemoteSession, priority: int) -> RemoteSession:
+        """A session is not available any more.
+
+        :param priority: that it has had.
+        :returns: the session as it was.
+        """
+        last = copy(session)
+        last.priority = priority
+        self._gone.put(session.sid, last)
+        before = self._clients.get(session.bare) or ()
+        self._clients.put(session.bare, (*before[-_GOODBYES:], session.jid))
+        return last
+
+    def goes_on(self, sid: int) -> None:
+        """A session has moved, and has another sid now.
+
+        :param sid: that it had; 0 if it has not moved.
+        """
+        if sid:
+            self._going_on.put(sid, True)
+
+    def clients(self, user: JID) -> tuple[JID, ...]:
+        """Clients of an account that have gone."""
+        return self._clients.get(user) or ()
+
+    def of_node(self, node: str, there: Iterable[RemoteSession]) -> list[RemoteSession]:
+        """Sessions of a node that have gone, as they were before.
+
+        :param there: those that have not, or are back.
+        """
+        available = {session.sid for session in there if session.available}
+        gone = [session for session in self._gone.values() if session.node == node]
+        return [session for session in gone if session.sid not in available]
+
+    def places(self, sessions: Iterable[RemoteSession]) -> dict[RemoteSession, SessionLike]:
+        """Where those of some sessions are that have moved, and are available there."""
+        found = {}
+        for session in sessions:
+            place = session.host.sessions.get(session.jid)
+            if place is not None and place.available and place.sid != session.sid:
+                found[session] = place
+        return {session: place for session, place in found.items() if self._has_moved(session.sid)}
+
+    def _has_moved(self, sid: int) -> bool:
+        return self._going_on.get(sid) is not None

@@ -1,0 +1,81 @@
+"""What a lost node had to say: presence that waited there for somebody who has moved."""
+
+from mongoosetw.testing.client import Client
+from tests.cluster.friends import FriendsCase
+from tests.cluster.moves import RESUME
+from tests.cluster.test_presence import JULIET, ROMEO
+
+
+class LastWordsTests(FriendsCase):
+    """Juliet's session has moved from b to c, which have not noticed yet that they are cut off.
+
+    So what Romeo's node sends there waits for a fence, which is on that way.
+    """
+
+    nodes = ("a", "b", "c", "d")
+    modules = {**FriendsCase.modules, "mod_stream_management": {}}
+
+    def setUp(self) -> None:
+        """Romeo is on a, and has been seen."""
+        super().setUp()
+        self.befriend(ROMEO, JULIET)
+        self.romeo = self.log_in_to_stay(ROMEO, "a")
+        juliet = self.log_in_to_stay(JULIET, "b")
+        self.romeo.send("<presence><status>here</status></presence>")
+        self.juliet = self.move(juliet, "c")
+        self.run_for(1)
+        self.forget(self.juliet)
+        self.cut("b", "c")
+
+    def log_in_to_stay(self, user: str, node: str) -> Client:
+        """A client that can resume its session."""
+        client = self.connect(f"{user}/phone", node)
+        client.enable_sm()
+        client.send("<presence/>")
+        self.forget(client)
+        return client
+
+    def move(self, client: Client, node: str) -> Client:
+        """A client comes back to another node."""
+        client.pump()
+        client.lose()
+        again = self.connect(str(client.jid), node, bind=False)
+        again.send(RESUME.format(client.resume_id, client.handled))
+        self.settled()
+        again.take_nonza("resumed")
+        return again
+
+    def test_goodbye(self) -> None:
+        """Who went there a moment ago is seen to go."""
+        self.romeo.send("</stream:stream>")
+        self.check_seen_after_loss("unavailable romeo/phone")
+
+    def test_unavailable(self) -> None:
+        """So is who has only hidden."""
+        self.romeo.send("<presence type='unavailable'/>")
+        self.check_seen_after_loss("unavailable romeo/phone")
+
+    def test_moved(self) -> None:
+        """Who has moved from there is seen as it is, and once."""
+        self.romeo.send("<presence><status>there</status></presence>")
+        self.move(self.romeo, "d")
+        self.check_seen_after_loss("available romeo/phone")
+
+    def test_stranger_who_has_moved(self) -> None:
+        """Who had sent directed presence, and has moved, is seen until that node goes, too."""
+        nurse = self.log_in_to_stay("nurse@localhost", "a")
+        nurse.send(f"<presence to='{JULIET}/phone'/>")
+        self.run_for(6)
+        self.assertEqual(self.seen(self.juliet), ["available nurse/phone"])
+        self.move(nurse, "d")
+        self.check_seen_after_loss("unavailable romeo/phone")
+        self.kill("d")
+        self.assertEqual(self.seen(self.juliet), ["unavailable nurse/phone"])
+
+    def check_seen_after_loss(self, *presence: str) -> None:
+        """Node a dies, and Juliet sees that then, and not before."""
+        self.run_for(1)
+        self.assertEqual(self.seen(self.juliet), [])
+        self.kill("a")
+        self.run_for(1)
+        self.assertEqual(self.seen(self.juliet), list(presence))
