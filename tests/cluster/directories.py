@@ -90,6 +90,9 @@ class _Relay:
     def arrives(self, session: Any) -> None:
         """A session of this node has an address."""
 
+    def moving(self, sid: int, jid: JID) -> None:
+        """No session moves."""
+
     def leaves(self, session: Any) -> None:
         """A session is not registered any more."""
         self.left.append(session)

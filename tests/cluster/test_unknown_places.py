@@ -68,6 +68,7 @@ class LinkTests(UnknownCase):
 class RedisTests(UnknownCase):
     """Sessions are looked up in Redis, which is away."""
 
+    nodes = ("a", "b", "c", "d")
     general = "sm_backend = 'redis'"
 
     def leave_unanswered(self, *nodes: str) -> None:
@@ -113,6 +114,14 @@ class RedisTests(UnknownCase):
         self.connected = self.juliet("b")
         self.appear_slowly()
         again = self.come_to(self.connected, "c")
+        self.run_for(4)
+        self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+    def test_to_a_node_that_knows_nobody(self) -> None:
+        """Who moves to a node that has to ask first sees those whose node had not known of her."""
+        self.connected = self.juliet("b")
+        self.appear_slowly()
+        again = self.come_to(self.connected, "d")
         self.run_for(4)
         self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
 

@@ -49,16 +49,15 @@ class Meetings:
                 peer.tell(Kind.MISSED, b"".join(bodies), None, ())
 
     def missed(self, peer: Peer, told: Collection[Opened]) -> None:
-        """Sessions of this node have missed those of another one, which has not known them."""
+        """Sessions of this node have missed those of another one, which has not known them.
+
+        One of them may have moved meanwhile, to another node or to this one, which may not know
+        yet whom it has to see.
+        """
         own = {session.sid: session for session in self._available}
         tell_found(peer.sessions.values(), [own[r.sid] for r in told if r.sid in own])
         for record in told:
-            if record.sid not in own:
-                self._missed_elsewhere(record)
-
-    def _missed_elsewhere(self, record: Opened) -> None:
-        """A session has moved meanwhile, and has not been shown here what it has missed."""
-        jid = JID(record.local, record.domain, record.resource)
-        place = self._relay.place_of(record.sid, jid)
-        if place is not None:
-            self._relay.missed(place)
+            jid = JID(record.local, record.domain, record.resource)
+            place = self._relay.moving(record.sid, jid)
+            if place is not None:
+                self._relay.missed(place)

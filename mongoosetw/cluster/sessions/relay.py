@@ -167,9 +167,10 @@ class Relay:
         """A session of this node goes on at another one: what is for it alone is passed on."""
         self._moved.put(sid, place.sid)
 
-    def place_of(self, sid: int, jid: JID) -> SessionLike | None:
-        """What has the address now of a session that has gone from here to another node."""
-        return None if self._moved.get(sid) is None else self._find(jid)
+    def moving(self, sid: int, jid: JID) -> SessionLike | None:
+        """What has the address of a session that has come to this node or left it lately."""
+        lately = sid in self._newcomers or self._moved.get(sid) is not None
+        return self._find(jid) if lately else None
 
     def passing_on(self, act: Callable[[], object]) -> None:
         """What is sent meanwhile is said to be older: it has waited here, wherever it came from."""
