@@ -1,6 +1,6 @@
 """Presence (RFC 6121 §4): initial, later, directed and unavailable presence, and probes."""
 
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -294,11 +294,17 @@ class Presence(Module[NoOptions]):
             module = host.modules.get(self.name)
             if isinstance(module, Presence):
                 module.strangers.lost(jids)
-        for host in self.host.server.hosts.values() if lost else ():
-            self._rounds.make(
-                host.sessions.local(),
-                lambda session: self._tell(session, partial(self._miss, session, lost)),
-            )
+        for host in self.host.server.hosts.values() if lost and event.missed is None else ():
+            self._tell_lost(host.sessions.local(), lost)
+        if event.missed:
+            self._tell_lost(event.missed, lost)
+
+    def _tell_lost(
+        self, sessions: Iterable[SessionLike], lost: Mapping[JID, list[SessionLike]]
+    ) -> None:
+        self._rounds.make(
+            sessions, lambda session: self._tell(session, partial(self._miss, session, lost))
+        )
 
     def _tell(self, session: SessionLike, use: UseLists) -> None:
         if not session.available:

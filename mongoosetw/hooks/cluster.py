@@ -40,13 +40,15 @@ class SessionsLost(Hook):
     :ivar lost: of this host.
     :ivar node: the name of the node.
     :ivar left: whether it said that it would go.
-    :ivar over: they had gone before, and what they have said last may be lost with the node.
+    :ivar over: they had gone before, but what was said last of them may be lost.
+    :ivar missed: the sessions here that may have missed it; None: all.
     """
 
     lost: list[SessionLike]
     node: str
     left: bool
     over: bool = False
+    missed: list[SessionLike] | None = None
 
 
 @dataclass(slots=True)

@@ -79,3 +79,31 @@ class LastWordsTests(FriendsCase):
         self.kill("a")
         self.run_for(1)
         self.assertEqual(self.seen(self.juliet), list(presence))
+
+
+class ShadowTests(FriendsCase):
+    """Juliet's client on a, and her newer one of the same address on b, which a cannot reach.
+
+    Node c takes the newer one for the one that is there.
+    """
+
+    def test_goodbye(self) -> None:
+        """When the newer one has gone, the older one is told who has gone meanwhile."""
+        self.befriend(ROMEO, JULIET)
+        romeo = self.log_in(f"{ROMEO}/orchard", "c")
+        juliet = self.log_in(f"{JULIET}/phone", "a")
+        self.cut("a", "b")
+        self.run_for(15)
+        newer = self.log_in(f"{JULIET}/phone", "b")
+        romeo.send("</stream:stream>")
+        self.assertEqual(self.seen(newer), ["unavailable romeo/orchard"])
+        self.assertEqual(self.seen(juliet, ROMEO), [])
+        newer.send("</stream:stream>")
+        self.run_for(2)
+        self.assertEqual(self.seen(juliet, ROMEO), ["unavailable romeo/orchard"])
+
+
+class RedisShadowTests(ShadowTests):
+    """The same where not every node knows all sessions."""
+
+    general = "sm_backend = 'redis'"

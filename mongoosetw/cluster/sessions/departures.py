@@ -11,6 +11,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from mongoosetw.cluster.sessions.found import tell_lost
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
@@ -61,8 +62,15 @@ class Departures:
         :param there: those that have not, or are back.
         """
         available = {session.sid for session in there if session.available}
-        gone = [session for session in self._gone.values() if session.node == node]
-        return [session for session in gone if session.sid not in available]
+        return [s for s in self._gone_from(node) if s.sid not in available]
+
+    def _gone_from(self, node: str) -> list[RemoteSession]:
+        return [session for session in self._gone.values() if session.node == node]
+
+    def tell(self, node: str, missed: list[SessionLike]) -> None:
+        """Sessions of this node have missed what another node has said of late."""
+        if missed:
+            tell_lost(self._gone_from(node), node, left=False, over=True, missed=missed)
 
     def places(self, sessions: Iterable[RemoteSession]) -> dict[RemoteSession, SessionLike]:
         """Where those of some sessions are that have moved, and are available there."""

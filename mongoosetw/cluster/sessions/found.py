@@ -75,11 +75,16 @@ def tell_found(
 
 
 def tell_lost(
-    lost: Iterable[SessionLike], node: str, *, left: bool, over: bool = False
+    lost: Iterable[SessionLike],
+    node: str,
+    *,
+    left: bool,
+    over: bool = False,
+    missed: list[SessionLike] | None = None,
 ) -> None:
     """The sessions of a node are gone; as :class:`SessionsLost`."""
     for host, some in _by_host(lost).items():
-        host.hooks.fire(SessionsLost(some, node, left, over))
+        host.hooks.fire(SessionsLost(some, node, left, over, missed))
 
 
 def tell_unsure(gone: SessionLike, missed: Iterable[SessionLike]) -> None:

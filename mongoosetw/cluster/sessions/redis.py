@@ -76,7 +76,8 @@ class RedisDirectory:
         self._others = Others(clock, relay, self._hosts, follows, self._follow, missed)
         self._peers = self._others.peers
         self._losses = Losses(mesh, store, self._tasks, self._others, note)
-        self._meetings = Meetings(relay, self._available, self._peers)
+        departures = self._others.departures
+        self._meetings = Meetings(relay, self._available, self._peers, departures)
         asks = calls, self._tasks, self._others, follows
         self._asking = Asking(*asks, self.own, self._count, self._meetings.introduce)
         mesh.receive(CHANNEL, self._received)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mongoosetw.cluster.sessions.changes import Kind, Opened, opened
+from mongoosetw.cluster.sessions.departures import Departures
 from mongoosetw.cluster.sessions.found import tell_found
 from mongoosetw.cluster.sessions.redis_peers import Peer
 from mongoosetw.cluster.sessions.remote import RemoteSession
@@ -20,12 +21,18 @@ class Meetings:
     :param relay: knows where sessions have gone.
     :param available: the sessions of this node that are.
     :param peers: the nodes whose links are up.
+    :param departures: who has gone from them.
     """
 
     def __init__(
-        self, relay: "Relay", available: Mapping[SessionLike, None], peers: Mapping[str, Peer]
+        self,
+        relay: "Relay",
+        available: Mapping[SessionLike, None],
+        peers: Mapping[str, Peer],
+        departures: Departures,
     ) -> None:
         self._relay = relay
+        self._departures = departures
         self._available = available
         self._peers = peers
 
@@ -55,7 +62,9 @@ class Meetings:
         yet whom it has to see.
         """
         own = {session.sid: session for session in self._available}
-        tell_found(peer.sessions.values(), [own[r.sid] for r in told if r.sid in own])
+        missed = [own[record.sid] for record in told if record.sid in own]
+        tell_found(peer.sessions.values(), missed)
+        self._departures.tell(peer.node.name, missed)
         for record in told:
             jid = JID(record.local, record.domain, record.resource)
             place = self._relay.moving(record.sid, jid)

@@ -330,6 +330,7 @@ class Replicated:
         elif frame.kind is Kind.MISSED:
             own = [s for record in records(frame.body) if (s := self._own(record))]
             tell_found(peer.available(), own)
+            self._departures.tell(peer.node.name, own)
         elif frame.kind is Kind.DOMAIN:
             self._domain_told(peer, frame.body.decode(errors="replace"))
         else:
