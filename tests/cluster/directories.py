@@ -107,6 +107,7 @@ class DirectoryNode:
         self.name = node.name
         self.most = 100
         self.mesh = network.mesh(node)
+        self.message_log = None
         self.session_ids = TimeIDs(
             node.number, lambda: round((clock.seconds() + 1e9 + skew) * 1e6)
         )

@@ -100,6 +100,24 @@ class LostPlaceTests(MessagesTestCase):
         self.run_for(5)
         self.assertEqual(bodies(moved), texts)
 
+    def test_where_a_client_of_negative_priority_goes_on(self) -> None:
+        """What was on its way to that by a link that is lost comes before what is said later."""
+        self.register("juliet@localhost")
+        juliet = self.comes("b")
+        juliet.send("<presence><priority>-1</priority></presence>")
+        self.run_for(2)
+        self.cut("a", "b")
+        self.run_for(5)
+        self.say("older", "juliet@localhost/balcony")
+        self.run_for(6)  # that is noticed
+        juliet.lose()
+        moved = self.connect("juliet@localhost/balcony", node="c", bind=False)
+        moved.send(RESUME.format(juliet.resume_id, juliet.handled))
+        self.run_for(3)
+        self.say("newer", "juliet@localhost/balcony")
+        self.run_for(5)
+        self.assertEqual(bodies(moved), ["older", "newer"])
+
     def test_where_the_sender_was(self) -> None:
         """What a lost node had in its queue comes before what its clients say elsewhere."""
         self.register("juliet@localhost")

@@ -45,6 +45,18 @@ def welcome(session: SessionLike) -> None:
         session.host.hooks.fire(SessionTakesMessages(session))
 
 
+def look_for_own(session: RemoteSession) -> None:
+    """A session has moved from a node that is not linked: messages may have been lost by the link.
+
+    If it takes messages for the account it is given those of the log in any case; if its priority
+    is negative, those for its own address alone (RFC 6121 §8.5.3.1), before any newer ones.
+    """
+    log = session.host.server.message_log
+    if session.available and not takes_messages(session) and log is not None:
+        if not log.nothing_waits(session.bare):
+            log.missed(session)
+
+
 def apply_change(session: RemoteSession, record: Opened) -> RemoteSession | None:
     """A session of another node has changed; returns it if it has become available."""
     available, takes = session.available, takes_messages(session)

@@ -13,6 +13,7 @@ from mongoosetw.cluster.sessions.departures import LAST_WORDS, Departures
 from mongoosetw.cluster.sessions.found import (
     apply_change,
     is_registered,
+    look_for_own,
     tell_lost,
     tell_unsure,
     welcome,
@@ -206,6 +207,7 @@ class Others:
         welcome(session)
         if not goes_on and is_registered(session):
             self._freed(session)
+            look_for_own(session)
         return session if session.available else None
 
     def _make(self, node: str, record: Opened) -> RemoteSession | None:

@@ -31,6 +31,7 @@ from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
 from mongoosetw.cluster.sessions.found import (
     apply_change,
     is_registered,
+    look_for_own,
     successors,
     tell_found,
     tell_lost,
@@ -429,6 +430,7 @@ class Replicated:
         """A session has moved whose old node is not linked, so that nobody here knows it."""
         if is_registered(session):
             self._relay.missed(session)
+            look_for_own(session)
             if peer.copy.complete:  # else it is found at the end of the portions
                 tell_found([session], self._available)
 
