@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from functools import partial
+from itertools import chain
 
 from twisted.internet.defer import Deferred
 
@@ -23,6 +24,7 @@ from mongoosetw.delivery import gone, hidden_from, may_see, show_presence
 from mongoosetw.hooks.bus import STOP, Order, Outcome, started
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceivePresence, UserSendPresence
 from mongoosetw.hooks.cluster import (
+    PresenceOverdue,
     PresenceUncertain,
     SessionMoved,
     SessionPacks,
@@ -284,6 +286,25 @@ class Presence(Module[NoOptions]):
         for other in concerning(session, found, lists):
             self._views.expects(session, other.jid)
             show_presence(other, session.jid)
+
+    @on(PresenceOverdue)
+    def overdue(self, event: PresenceOverdue) -> None:
+        """Those who were not known when clients have said something new are told of it now."""
+        others = by_user(event.others)
+        self._rounds.make(
+            event.sessions,
+            lambda session: self._tell(session, partial(self._show_again, session, others)),
+        )
+
+    def _show_again(
+        self,
+        session: SessionLike,
+        others: Mapping[JID, list[SessionLike]],
+        lists: SubscriptionLists,
+    ) -> None:
+        users = others.keys() & lists.from_them | others.keys() & {session.bare}
+        for other in chain.from_iterable(others[user] for user in users):
+            show_presence(session, other.jid)
 
     @on(SessionsLost)
     def lost(self, event: SessionsLost) -> None:

@@ -137,6 +137,18 @@ class PresenceUncertain(Hook):
 
 
 @dataclass(slots=True)
+class PresenceOverdue(Hook):
+    """Sessions have changed their presence while those of another node were not all known here.
+
+    :ivar sessions: of this node and host.
+    :ivar others: of the other node, of any domain; they see these as they were before, if at all.
+    """
+
+    sessions: list[SessionLike]
+    others: list[SessionLike]
+
+
+@dataclass(slots=True)
 class NodeLeaves(Hook):
     """This node is about to go, and takes no more clients.
 

@@ -1,9 +1,12 @@
 """What clients see whose sessions move while their nodes do not know everybody."""
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
+from mongoosetw.cluster.sessions import feed, replicated
 from mongoosetw.cluster.sessions.redis_asking import CALL
 from mongoosetw.testing.client import Client
 from tests.cluster.friends import FriendsCase
@@ -63,6 +66,57 @@ class LinkTests(UnknownCase):
         again = self.come_to(juliet, "c")
         self.run_for(5)
         self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+
+class SpokenTests(FriendsCase):
+    """Who changes presence while not all sessions of a node are known that is linked anew."""
+
+    def setUp(self) -> None:
+        """Juliet is the last of several at b."""
+        super().setUp()
+        self.befriend(ROMEO, JULIET)
+        self.cluster.network.reconnect_delay = 0.01
+        self.romeo = self.log_in(f"{ROMEO}/orchard", "a")
+        for name in ("nurse", "peter"):
+            self.log_in(f"{name}@localhost/phone", "b")
+        self.juliet = self.log_in(f"{JULIET}/phone", "b")
+        self.cut("a", "b")
+        self.run_for(15)
+        self.be_slow()
+        self.heal()
+        self.forget(self.juliet)
+
+    def be_slow(self) -> None:
+        """What there is at b is told bit by bit."""
+        self.patch(feed, "PORTION", 1)
+        self.patch(replicated, "PACE", 1.0)
+
+    def test_seen(self) -> None:
+        """A client there sees it when its session is known."""
+        self.run_for(0.5)
+        self.assertIsNone(self.host("a").sessions.get(self.juliet.jid))
+        self.romeo.send("<presence><show>away</show></presence>")
+        self.run_for(5)
+        shown = [s for s in self.juliet.received if s.from_ == self.romeo.jid]
+        self.assertIn(b"away", shown[-1].inner)
+
+
+class SpokenRedisTests(SpokenTests):
+    """The same with Redis."""
+
+    general = "sm_backend = 'redis'"
+
+    def be_slow(self) -> None:
+        """Redis is slow for a, and so are the nodes that it asks."""
+        client, nodes = self.servers["a"].redis, self.servers["a"].cluster.calls
+        for asked, name in ((client, "calls"), (nodes, "call")):
+            ask = partial(deferLater, self.clock, 2, getattr(asked, name))
+            self.patch(asked, name, ask)
+
+    def test_redis_is_lost(self) -> None:
+        """So does one of whom the other node itself has to be asked, without Redis."""
+        self.cluster.redis.stop()
+        self.test_seen()
 
 
 class RedisTests(UnknownCase):

@@ -10,6 +10,8 @@ from mongoosetw.cluster.sessions.redis import RedisDirectory
 from mongoosetw.cluster.sessions.redis_store import Store
 from mongoosetw.cluster.sessions.relay import Relay
 from mongoosetw.cluster.sessions.replicated import Replicated
+from mongoosetw.hooks.bus import Order
+from mongoosetw.hooks.presence import PresenceChanged
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
@@ -45,6 +47,11 @@ class Cluster:
         """A host is served from now on."""
         self.directory.attach(host)
         self._cleanup.attach(host)
+        host.hooks.add(PresenceChanged, Order.LAST, "cluster", self._spoke)
+        host.hooks.publish()
+
+    def _spoke(self, event: PresenceChanged) -> None:
+        self.directory.spoke(event.session)
 
     def detach(self, host: "Host") -> None:
         """It is served no longer."""

@@ -51,6 +51,12 @@ class Directory(Protocol):
         While not all is known of a node that is linked anew, what it tells of is shown later.
         """
 
+    def spoke(self, session: SessionLike) -> None:
+        """A session of this node that was available has new presence.
+
+        Whoever is not known of a node that is linked anew is not told of it before they are known.
+        """
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes, for an operator.
 

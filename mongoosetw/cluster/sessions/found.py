@@ -7,6 +7,7 @@ from mongoosetw.cluster.sessions.changes import Opened
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.cluster import (
+    PresenceOverdue,
     PresenceUncertain,
     SessionsFound,
     SessionsLost,
@@ -107,6 +108,13 @@ def tell_unsure(gone: SessionLike, missed: Iterable[SessionLike]) -> None:
     """
     for session in missed:
         session.host.hooks.fire(PresenceUncertain(session, gone.jid))
+
+
+def tell_overdue(spoke: Iterable[SessionLike], others: Iterable[SessionLike]) -> None:
+    """Sessions of another node are known now, and some of this one have spoken before."""
+    there = [s for s in others if s.available and is_registered(s)]
+    for host, some in _by_host(s for s in spoke if s.available).items() if there else ():
+        host.hooks.fire(PresenceOverdue(some, there))
 
 
 def _by_host(sessions: Iterable[SessionLike]) -> "dict[Host, list[SessionLike]]":

@@ -25,6 +25,7 @@ class Peer:
     :ivar asked_at: when it was last asked.
     :ivar found: sessions that became available before it had seen all of this node's.
     :ivar asked: domains that it serves only since a moment ago.
+    :ivar spoke: sessions of this node with new presence, while not all of its sessions were known.
     :ivar over: sids of this node's sessions that are over, and of which it was told, by address (as
         text); with the number of the frame that told of the end.
     """
@@ -44,6 +45,7 @@ class Peer:
         self.asked_at = -PATIENCE
         self.found: list[SessionLike] = []
         self.asked: set[str] = set()
+        self.spoke: dict[SessionLike, None] = {}
         self.over: Recent[str, tuple[int, int]] = Recent(clock, MEMORY)
 
     def available(self) -> list[SessionLike]:

@@ -26,7 +26,7 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
-from mongoosetw.cluster.sessions.found import successors, tell_found, welcome
+from mongoosetw.cluster.sessions.found import successors, tell_found, tell_overdue, welcome
 from mongoosetw.cluster.sessions.redis_asking import Asking
 from mongoosetw.cluster.sessions.redis_losses import Losses
 from mongoosetw.cluster.sessions.redis_meetings import Meetings
@@ -128,6 +128,12 @@ class RedisDirectory:
             return True
         peer = self._peers.get(session.node)
         return peer is not None and peer.complete
+
+    def spoke(self, session: SessionLike) -> None:
+        """A session of this node that was available has new presence."""
+        for peer in self._peers.values():
+            if not peer.complete:
+                peer.spoke[session] = None
 
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
@@ -436,6 +442,8 @@ class RedisDirectory:
         others = self._others.unregistered(rest)
         tell_found(peer.sessions.values(), self._available, others)
         peer.complete = True
+        tell_overdue(peer.spoke, peer.sessions.values())
+        peer.spoke.clear()
         if peer.late:
             peer.late = False
             self._meetings.have_shown(peer.sessions.values())
@@ -444,7 +452,9 @@ class RedisDirectory:
         """What is followed of a node's sessions cannot wait until Redis is back."""
 
         def found(sessions: Iterable[RemoteSession]) -> None:
+            sessions = list(sessions)
             (self._meetings.introduce if peer.late else self._meetings.found)(sessions)
+            tell_overdue(peer.spoke, sessions)
 
         if self._peers.get(peer.node.name) is peer:
             self._tasks.run(self._asking.ask(peer.node.name, self._watching.users(), found))

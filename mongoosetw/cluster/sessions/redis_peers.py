@@ -21,6 +21,7 @@ class Peer:
     :ivar unread: all its sessions have to be read, as soon as it has written them down.
     :ivar complete: they were read since the link came up.
     :ivar late: sessions of this node have become available before that.
+    :ivar spoke: others have new presence since then.
     :ivar sessions: those of its sessions that are known here, by sid.
     :ivar seen: how many frames have arrived that tell changes.
     :ivar unseen: sessions that have become available, and the number of the frame that told it,
@@ -35,6 +36,7 @@ class Peer:
         self.unread = False
         self.complete = False
         self.late = False
+        self.spoke: dict[SessionLike, None] = {}
         self.sessions: dict[int, RemoteSession] = {}
         self.seen = 0
         self._told = 0
@@ -93,3 +95,4 @@ class Peer:
     def forget(self, session: SessionLike) -> None:
         """A session is not available any more."""
         self.unseen.pop(session, None)
+        self.spoke.pop(session, None)

@@ -35,6 +35,7 @@ from mongoosetw.cluster.sessions.found import (
     successors,
     tell_found,
     tell_lost,
+    tell_overdue,
     tell_unsure,
     welcome,
 )
@@ -128,6 +129,12 @@ class Replicated:
         peer = self._peers.get(session.node)
         return peer is not None and peer.copy.complete and session not in peer.found
 
+    def spoke(self, session: SessionLike) -> None:
+        """A session of this node that was available has new presence."""
+        for peer in self._peers.values():
+            if not peer.copy.complete:
+                peer.spoke[session] = None
+
     async def everybody(self, host: "Host") -> list[SessionLike]:
         """All sessions of a host, on all nodes."""
         return list(host.sessions)
@@ -205,6 +212,7 @@ class Replicated:
             del self._available[session]
             for peer in self._peers.values():
                 peer.feed.forget(session)
+                peer.spoke.pop(session, None)
 
     def _tell(self, record: bytes, appeared: SessionLike | None = None) -> None:
         for peer in self._peers.values():
@@ -328,6 +336,8 @@ class Replicated:
                 self._follow(self._claims.withdraw(session))
             logger.info("sessions_known peer=%s number=%d", peer.node.name, len(peer.copy.sessions))
             tell_found(peer.available(), self._available)
+            tell_overdue(peer.spoke, peer.available())
+            peer.spoke.clear()
         elif frame.kind is Kind.MISSED:
             own = [s for record in records(frame.body) if (s := self._own(record))]
             tell_found(peer.available(), own)
