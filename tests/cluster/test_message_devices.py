@@ -32,6 +32,28 @@ class DevicesTests(MessagesTestCase):
         self.run_for(20)
         self.assertEqual(bodies(phone), ["older", "hello"])
 
+    def test_device_that_gets_it_later(self) -> None:
+        """A device that gets a message at once gets the id by which others get it later."""
+        self.juliet("b", "desk")
+        self.say("older")
+        self.run_for(10)
+        phone = self.juliet("c", "phone", sm=False)
+        tablet = self.connect("juliet@localhost/tablet", node="c")
+        self.romeo = self.connect("romeo@localhost/c", node="c")
+        self.cut("b", "c")
+        while "b" in self.servers["c"].mesh.peers:
+            self.run_for(0.1)
+        tablet.send("<presence/>")
+        phone.events.clear()
+        self.say("hello")
+        self.assertEqual(bodies(tablet), [])  # what is older comes first
+        known = ids(phone)
+        self.run_for(10)
+        self.assertEqual(ids(tablet)[-1:], known)
+        self.assertEqual((bodies(phone), bodies(tablet)), (["hello"], ["older", "hello"]))
+        self.heal()
+        self.run_for(20)
+
     def test_same_id(self) -> None:
         """All devices of all nodes get a message with one id, and nothing of it is left."""
         devices = [
