@@ -120,6 +120,7 @@ class LogNodes:
     def stop(self) -> None:
         """The log is about to close."""
         self._timers.stop()
+        self._kept.clear()  # nobody waits for that any more
         self.flush()
         self._repeats.stop()
 

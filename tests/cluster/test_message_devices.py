@@ -51,8 +51,6 @@ class DevicesTests(MessagesTestCase):
         self.run_for(10)
         self.assertEqual(ids(tablet)[-1:], known)
         self.assertEqual((bodies(phone), bodies(tablet)), (["hello"], ["older", "hello"]))
-        self.heal()
-        self.run_for(20)
 
     def test_same_id(self) -> None:
         """All devices of all nodes get a message with one id, and nothing of it is left."""
