@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from mongoosetw.testing.client import Client
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.stanza import Stanza
 from tests.cluster.moves import JULIET, RESUME, STEP, MovesTestCase, SlowMovesTestCase
@@ -180,6 +183,42 @@ class RedisPutBackTests(PutBackTests):
     """The same with sessions in Redis."""
 
     general = "sm_backend = 'redis'"
+
+
+class SecondMoveTests(MovesTestCase):
+    """A session that was put back moves once more."""
+
+    latency = (0.05, 0.05)
+
+    def lose_answer(self, *question: Any) -> "Deferred[bytes]":
+        """The node that is asked answers, and that never arrives."""
+        self.ask(*question)
+        return Deferred()
+
+    def come_to_c(self) -> Client:
+        """Juliet's client comes to c."""
+        client = self.connect(JULIET, "c", bind=False)
+        client.send(RESUME.format(self.juliet.resume_id, self.juliet.handled))
+        return client
+
+    def test_what_comes_meanwhile(self) -> None:
+        """What its old node keeps for it goes on as soon as that hears of the new place."""
+        self.juliet.lose()
+        calls = self.servers["c"].cluster.calls
+        self.ask = calls.call
+        change = self.patch(calls, "call", self.lose_answer)
+        self.come_to_c().lose()
+        self.run_for(6)
+        self.assertIsNotNone(self.session("b"))
+        change.restore()
+        again = self.come_to_c()
+        self.run_for(0.08)
+        self.assertIsNone(self.session("b"))
+        session = self.host("b").sessions.get(self.juliet.jid)
+        assert session is not None
+        session.send(Stanza.make("iq", to=self.juliet.jid, type="set", id="1"))
+        self.run_for(0.5)
+        self.assertEqual([s.id for s in again.received if s.kind == "iq"], ["1"])
 
 
 class NewcomerTests(SlowMovesTestCase):

@@ -9,7 +9,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from mongoosetw.cluster.sessions.recent import Recent
-from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.remote import Elsewhere, RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
 
 MEMORY: Final = 60.0
@@ -36,5 +36,7 @@ class Stayed:
 
         :returns: whether that is all; else the one of this node has to be closed.
         """
+        if isinstance(session, Elsewhere):
+            return False  # it is about to move once more, and its stand-in knows what to do
         go_on = self._known.get(session.sid)
         return go_on is not None and go_on(place)
