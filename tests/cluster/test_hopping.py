@@ -1,6 +1,8 @@
 """Clients that change nodes all the time, while everybody talks to everybody."""
 
 from tests.cluster.chat import ChatTestCase
+from tests.cluster.messages import COMMIT, MessagesTestCase, bodies
+from tests.cluster.moves import RESUME
 
 
 class HoppingTests(ChatTestCase):
@@ -62,3 +64,46 @@ class KilledTests(ChatTestCase):
         self.talk(1)
         self.start(node)
         self.run_for(6)
+
+
+class SenderTests(MessagesTestCase):
+    """Romeo's client moves from a, whose link to Juliet's node is slow, to c."""
+
+    def move(self, slower: float = 2.0) -> None:
+        """It has said something before, and says something at once."""
+        self.juliet_there = self.juliet()
+        self.cluster.network.wire("a", "b").slower = slower
+        self.say("1")
+        self.romeo.lose()
+        handled = self.romeo.handled
+        again = self.connect("romeo@localhost/phone", "c", bind=False)
+        again.send(RESUME.format(self.romeo.resume_id, handled))
+        self.run_for(COMMIT)
+        again.take_nonza("resumed")
+        self.romeo = again
+        self.say("2")
+        self.assertEqual(bodies(self.juliet_there), [])
+
+    def test_order(self) -> None:
+        """What it says there does not overtake what it has said before."""
+        self.move()
+        self.run_for(2)
+        self.say("3")
+        self.run_for(3)
+        self.assertEqual(bodies(self.juliet_there), ["1", "2", "3"])
+        self.say("4")
+        self.assertEqual(bodies(self.juliet_there), ["4"])
+
+    def test_slow_for_long(self) -> None:
+        """It does not wait for longer than some seconds."""
+        self.move(slower=8.0)
+        self.run_for(6)
+        self.assertEqual(bodies(self.juliet_there), ["2"])
+        self.run_for(3)
+        self.assertEqual(bodies(self.juliet_there), ["1"])
+
+    def test_lost_node(self) -> None:
+        """Nor for a node that is lost."""
+        self.move()
+        self.kill("a")
+        self.assertEqual(bodies(self.juliet_there), ["2"])

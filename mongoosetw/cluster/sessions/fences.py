@@ -146,6 +146,19 @@ class Fences:
         gate.opening.append(opening)
         return opening
 
+    def bar(self, session: RemoteSession, node: str, seconds: float) -> int | None:
+        """Has what is for a session wait for what has come by another node, whose fence is sent.
+
+        :param seconds: for so long at most.
+        :returns: what to call :meth:`open` with; None if it waits already.
+        """
+        if not session.begun:
+            self.begin(session)
+        if session.gate is not None and session.gate.closed:
+            return None
+        session.gate = self._make(self.next_number(), session.jid, node, seconds)
+        return self._number
+
     def _before(self, jid: JID) -> Gate | None:
         """The gate for an address, if something is under way to who had it a moment ago."""
         node, since, gate = self._left.pop(jid, ("", 0.0, None))
@@ -174,7 +187,10 @@ class Fences:
         number = self.next_number()
         if not self._send(node, pack_words(Op.FENCE, number, str(jid), self._own)):
             return None  # what was under way there is lost, or is handed over by others
-        late = self._clock.callLater(PATIENCE, self.open, number)
+        return self._make(number, jid, node, PATIENCE)
+
+    def _make(self, number: int, jid: JID, node: str, seconds: float) -> Gate:
+        late = self._clock.callLater(seconds, self.open, number)
         gate = self._gates[number] = Gate(jid, node, late)
         return gate
 

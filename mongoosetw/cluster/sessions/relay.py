@@ -91,6 +91,8 @@ class Relay:
 
     def _hand_over(self, session: RemoteSession, stanza: Stanza, payload: bytes) -> None:
         """Sends a stanza that was routed; what nobody would be told of waits for room."""
+        if self._newcomers.senders and stanza.kind != "presence" and stanza.from_ is not None:
+            self._newcomers.bar(session, stanza.from_)
         if stanza.kind == "presence":
             self._out.insist(session, payload, presence=True)
         elif stanza.type in ("result", "error"):
@@ -476,6 +478,7 @@ class Relay:
         moved = self._fences.under_way(node.name)
         if self._server.message_log is not None:  # what waits behind a fence is newer
             self._server.message_log.missed_with(node.number, filter(None, map(self._find, moved)))
+        self._newcomers.lost(node.name)
         self._out.lost(node.name)
         for jid in dict.fromkeys((*moved, *self._newcomers.unsure())):
             session = self._find(jid)
