@@ -61,6 +61,16 @@ class LastWordsTests(FriendsCase):
         self.move(self.romeo, "d")
         self.check_seen_after_loss("available romeo/phone")
 
+    def test_moved_and_gone(self) -> None:
+        """Who has moved from there, and has gone since, is not shown by what comes from there."""
+        self.romeo.send("<presence><status>there</status></presence>")
+        moved = self.move(self.romeo, "d")
+        moved.send("</stream:stream>")
+        self.run_for(1)
+        self.assertEqual(self.seen(self.juliet), ["unavailable romeo/phone"])
+        self.run_for(8)
+        self.assertNotIn("available romeo/phone", self.seen(self.juliet))
+
     def test_stranger_who_has_moved(self) -> None:
         """Who had sent directed presence, and has moved, is seen until that node goes, too."""
         nurse = self.log_in_to_stay("nurse@localhost", "a")

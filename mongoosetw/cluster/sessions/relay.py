@@ -271,9 +271,9 @@ class Relay:
         """Whether it is presence of a client that is at another node by now, or for one.
 
         The node that it has left speaks for it, until it hears that there is a newer session, and
-        says goodbye then; what that has said may have been quicker. Its goodbye counts until the
-        newer one is available. And who is at another node now
-        has looked around from there: what would be passed on may be older than what it has seen.
+        says goodbye then; what that has said may have been quicker, and the newer one have gone.
+        Its goodbye counts until the newer one is available. And who is at another node now has
+        looked around from there: what would be passed on may be older than what it has seen.
         Who has moved with its session has not: for that one it is passed on, in its order.
         Or it is for somebody who is not available any more, or was shown to an earlier client of
         the address: the newer one looks around, too, and what it is told by that comes behind.
@@ -289,7 +289,9 @@ class Relay:
         meant = not got.sid or self._is_meant(session, got.sid)
         if session is not None and not got.stanza.type and not meant:
             return True
-        newer = self._find(sender)
+        newer, cluster = self._find(sender), self._server.cluster
+        if newer is None and not got.stanza.type and got.hops <= 1 and cluster is not None:
+            return sender in cluster.directory.lingering(sender.bare)
         if newer is None or (got.stanza.type and not newer.available):
             return False
         return not isinstance(newer, RemoteSession) or newer.node != node
