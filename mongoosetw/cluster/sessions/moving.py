@@ -270,7 +270,7 @@ class Moves:
 
     def __init__(self, server: "Server", relay: "Relay") -> None:
         self._clock = server.clock
-        self._moving: set[MovingSession] = set()
+        self._moving: dict[MovingSession, None] = {}  # in order, for the simulation
         self.relay = relay
         server.mesh.watch(lambda node: None, self._down)
 
@@ -283,7 +283,7 @@ class Moves:
         :param ended: called with True when it has moved, and with False if it stays.
         """
         moving = MovingSession(self, session, target, ended)
-        self._moving.add(moving)
+        self._moving[moving] = None
         session.host.sessions.stand_in(session, moving)
         return moving
 
@@ -316,7 +316,7 @@ class Moves:
             return
         if moving.target:
             logger.warning("session_stays jid=%s node=%s", moving.jid, moving.target)
-        self._moving.discard(moving)
+        self._moving.pop(moving, None)
         registry.stand_in(moving, moving.session)
         moving.end(moving.session, moved=False)
 
@@ -324,7 +324,7 @@ class Moves:
         """Another session has the address: this one at the other node, or a newer one."""
         if moving.over:
             return
-        self._moving.discard(moving)
+        self._moving.pop(moving, None)
         place = moving.host.sessions.get(moving.jid)
         if isinstance(place, RemoteSession):
             self.relay.follow(moving.sid, place)
