@@ -179,7 +179,7 @@ class Replicated:
     def opened(self, session: SessionLike, older: SessionLike | None) -> None:
         """A session of this node was registered, maybe in the place of another node's."""
         goes_on = self._claims.goes_on(session.continues, older)
-        self._departures.goes_on(session.continues)
+        self._departures.came(session, older)
         self._claims.overrule(session.jid, older)
         self._relay.arrives(session)
         self.changed(session)
@@ -277,7 +277,7 @@ class Replicated:
         gone = [] if left else self._departures.of_node(node.name, known)
         registered = [s for s in known if is_registered(s)]
         places = self._departures.places((*known, *gone))
-        moved = dict.fromkeys((*successors(known), *places.values()))
+        moved = successors(known)
         followers = list(map(self._claims.withdraw, known))
         if registered:
             text = f"{len(registered)}, {'it left' if left else 'it was lost'}"
@@ -285,8 +285,10 @@ class Replicated:
             logger.info("sessions_lost peer=%s sessions=%d", node.name, len(registered))
         # Those that were put aside, too: they cannot say goodbye any more to those who see them.
         tell_lost([s for s in known if s not in places], node.name, left=left)
-        tell_lost([s for s in gone if s not in places], node.name, left=left, over=True)
         tell_found(moved, self._available)  # the last that they have said there may be lost
+        bereft, over = self._departures.bereft(node), [s for s in gone if s not in places]
+        tell_lost(over, node.name, left=left, over=True, missed=bereft)
+        tell_found([places[s] for s in gone if s in places], bereft)
         for follower in followers:
             self._follow(follower)
 
