@@ -36,6 +36,14 @@ class FriendsCase(ClusterTestCase):
         self.forget(client)
         return client
 
+    def log_in_to_stay(self, jid: str, node: str) -> Client:
+        """Likewise one that can resume its session."""
+        client = self.connect(jid, node)
+        client.enable_sm()
+        client.send("<presence/>")
+        self.forget(client)
+        return client
+
     def forget(self, *clients: Client) -> None:
         """What has come to clients so far does not matter."""
         self.settled()

@@ -19,21 +19,13 @@ class LastWordsTests(FriendsCase):
         """Romeo is on a, and has been seen."""
         super().setUp()
         self.befriend(ROMEO, JULIET)
-        self.romeo = self.log_in_to_stay(ROMEO, "a")
-        juliet = self.log_in_to_stay(JULIET, "b")
+        self.romeo = self.log_in_to_stay(f"{ROMEO}/phone", "a")
+        juliet = self.log_in_to_stay(f"{JULIET}/phone", "b")
         self.romeo.send("<presence><status>here</status></presence>")
         self.juliet = self.move(juliet, "c")
         self.run_for(1)
         self.forget(self.juliet)
         self.cut("b", "c")
-
-    def log_in_to_stay(self, user: str, node: str) -> Client:
-        """A client that can resume its session."""
-        client = self.connect(f"{user}/phone", node)
-        client.enable_sm()
-        client.send("<presence/>")
-        self.forget(client)
-        return client
 
     def move(self, client: Client, node: str) -> Client:
         """A client comes back to another node."""
@@ -73,7 +65,7 @@ class LastWordsTests(FriendsCase):
 
     def test_stranger_who_has_moved(self) -> None:
         """Who had sent directed presence, and has moved, is seen until that node goes, too."""
-        nurse = self.log_in_to_stay("nurse@localhost", "a")
+        nurse = self.log_in_to_stay("nurse@localhost/phone", "a")
         nurse.send(f"<presence to='{JULIET}/phone'/>")
         self.run_for(6)
         self.assertEqual(self.seen(self.juliet), ["available nurse/phone"])
@@ -81,6 +73,23 @@ class LastWordsTests(FriendsCase):
         self.check_seen_after_loss("unavailable romeo/phone")
         self.kill("d")
         self.assertEqual(self.seen(self.juliet), ["unavailable nurse/phone"])
+
+    def test_others(self) -> None:
+        """Who has always been at one node has missed nothing, and is told of everybody once."""
+        nurse = "nurse@localhost"
+        self.cluster.heal()
+        self.befriend(ROMEO, nurse)
+        watching = self.log_in(f"{nurse}/phone", "c")
+        self.run_for(1)
+        self.move(self.romeo, "d")
+        tablet = self.log_in(f"{ROMEO}/tablet", "a")
+        tablet.send("</stream:stream>")
+        self.assertEqual(
+            self.seen(watching), ["available romeo/tablet", "unavailable romeo/tablet"]
+        )
+        self.kill("a")
+        self.run_for(1)
+        self.assertEqual(self.seen(watching), [])
 
     def check_seen_after_loss(self, *presence: str) -> None:
         """Node a dies, and Juliet sees that then, and not before."""

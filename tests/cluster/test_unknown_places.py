@@ -26,11 +26,7 @@ class UnknownCase(FriendsCase):
 
     def juliet(self, node: str) -> Client:
         """She comes online."""
-        client = self.connect(f"{JULIET}/phone", node)
-        client.enable_sm()
-        client.send("<presence/>")
-        self.forget(client)
-        return client
+        return self.log_in_to_stay(f"{JULIET}/phone", node)
 
     def come_to(self, client: Client, node: str) -> Client:
         """Her client comes back to a node, which may take a while."""
