@@ -286,11 +286,17 @@ class Replicated:
         # Those that were put aside, too: they cannot say goodbye any more to those who see them.
         tell_lost([s for s in known if s not in places], node.name, left=left)
         tell_found(moved, self._available)  # the last that they have said there may be lost
-        bereft, over = self._departures.bereft(node), [s for s in gone if s not in places]
-        tell_lost(over, node.name, left=left, over=True, missed=bereft)
-        tell_found([places[s] for s in gone if s in places], bereft)
+        self._tell_last_words(node, gone, places)
         for follower in followers:
             self._follow(follower)
+
+    def _tell_last_words(
+        self, node: Node, gone: list[RemoteSession], places: dict[RemoteSession, SessionLike]
+    ) -> None:
+        """What a lost node had to say of those who had gone before is said to who has missed it."""
+        bereft, over = self._departures.bereft(node), [s for s in gone if s not in places]
+        tell_lost(over, node.name, left=False, over=True, missed=bereft)
+        tell_found([places[s] for s in gone if s in places], bereft)
 
     # -- what other nodes tell
 
