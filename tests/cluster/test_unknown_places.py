@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from mongoosetw.cluster.sessions import feed, replicated
+from mongoosetw.cluster.sessions.moving import MovingSession
 from mongoosetw.cluster.sessions.redis_asking import CALL
 from mongoosetw.testing.client import Client
 from tests.cluster.friends import FriendsCase
@@ -185,3 +186,45 @@ class RedisTests(UnknownCase):
         self.assertEqual(self.seen(again, ROMEO), [])
         self.run_for(3)
         self.assertEqual(self.seen(again, ROMEO), ["available romeo/orchard"])
+
+
+class ShownTests(UnknownCase):
+    """Presence is asked for by way of a node that a session has left."""
+
+    general = "sm_backend = 'redis'"
+
+    def setUp(self) -> None:
+        """Romeo's node hears of what happens to Juliet late, and Redis is slow."""
+        super().setUp()
+        self.juliets = self.juliet("b")
+        self.romeo = self.log_in(f"{ROMEO}/orchard", "a", "")
+        for node in ("b", "c"):
+            self.cluster.network.wire(node, "a").slower = 1.0
+        self.cluster.redis.latency = 1.0
+
+    def come_at_once(self, seconds: float) -> None:
+        """Her client comes to c, and Romeo's comes online so much later; a takes it for b's."""
+        self.come_to(self.juliets, "c")
+        self.run_for(seconds)
+        self.romeo.send("<presence/>")
+        self.run_for(1)
+        host = self.host("a")
+        self.assertEqual(getattr(host.sessions.get(self.juliets.jid), "node", ""), "b")
+        self.assertIsNone(self.host("c").sessions.get(self.romeo.jid))
+
+    def test_to_one_who_is_not_known(self) -> None:
+        """Who comes online before the new place of a contact is known there sees the contact.
+
+        The new place is asked to show it by the old one, and has yet to ask Redis for the asker.
+        """
+        self.come_at_once(0.5)
+        self.run_for(5)
+        self.assertEqual(self.seen(self.romeo, JULIET), ["available juliet/phone"])
+
+    def test_while_it_moves(self) -> None:
+        """So does who comes while the session is still on its way."""
+        self.cluster.network.wire("c", "b").slower = 0.6
+        self.come_at_once(0.9)
+        self.assertIsInstance(self.host("b").sessions.get(self.juliets.jid), MovingSession)
+        self.run_for(5)
+        self.assertEqual(self.seen(self.romeo, JULIET), ["available juliet/phone"])

@@ -100,6 +100,16 @@ class Outgoing:
         for (node, op, to), jids in shows.items():
             self._repeats.send(node, pack_words(op, 0, str(to), *jids, hops=self.hops))
 
+    def passing_on(self, hops: int, act: Callable[[], object]) -> None:
+        """Sends what comes of something that has come over so many links."""
+        self.flush_shows()
+        before, self.hops = self.hops, hops
+        try:
+            act()
+            self.flush_shows()
+        finally:
+            self.hops = before
+
     # -- the end
 
     def lost(self, node: str) -> None:

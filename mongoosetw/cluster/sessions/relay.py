@@ -14,14 +14,14 @@ from mongoosetw.cluster.sessions.newcomers import Newcomers
 from mongoosetw.cluster.sessions.outgoing import CHANNEL, Outgoing
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import RemoteSession
+from mongoosetw.cluster.sessions.showing import MOST_HOPS, Showing
 from mongoosetw.cluster.sessions.stayed import Stayed
 from mongoosetw.cluster.sessions.wire import Envelope, Op, Words, pack_stanza, pack_words, unpack
-from mongoosetw.delivery import gone, hide_presence, is_anybody_able, may_see, show_presence
+from mongoosetw.delivery import is_anybody_able
 from mongoosetw.hooks.bus import STOP, HookFailed
 from mongoosetw.hooks.c2s import SessionLike
 from mongoosetw.hooks.cluster import MessageLeaves, PresenceUncertain
 from mongoosetw.xmpp.errors import StanzaError
-from mongoosetw.xmpp.fanout import Fanout
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
-MOST_HOPS: Final = 4
-"""Nodes that pass a stanza on, each believing that the next one has the session."""
 _AVAILABILITY: Final = ("", "unavailable")
 FENCE_HOPS: Final = 64
 """The same for a fence: one that turns back too soon is of no use."""
@@ -47,8 +45,8 @@ class Relay:
         self._server = server
         self._mesh = server.mesh
         self._number = server.mesh.local.number
-        self._asker = ""
         self._out = Outgoing(server, self._handle)
+        self._showing = Showing(server, self, self._out)
         self._fences = self._out.fences
         self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
         self.stayed = Stayed(server.clock)
@@ -59,8 +57,8 @@ class Relay:
             Op.BYTES: self._take_bytes,
             Op.CLOSE: self._take_close,
             Op.FLAG: self._take_flag,
-            Op.SHOW: self._take_shows,
-            Op.HIDE: self._take_shows,
+            Op.SHOW: self._showing.take,
+            Op.HIDE: self._showing.take,
             Op.FENCE: self._take_fence,
             Op.FENCED: self._take_fenced,
             Op.ROUND: self._take_round,
@@ -176,11 +174,7 @@ class Relay:
 
     def passing_on(self, act: Callable[[], object]) -> None:
         """What is sent meanwhile is said to be older: it has waited here, wherever it came from."""
-        before, self._out.hops = self._out.hops, max(1, self._out.hops)
-        try:
-            act()
-        finally:
-            self._out.hops = before
+        self._out.passing_on(max(1, self._out.hops), act)
 
     def came(self, session: SessionLike, node: str | None) -> None:
         """A session goes on here: the nodes that had it pass on what is for it.
@@ -239,7 +233,7 @@ class Relay:
         if node:  # else it has only waited here
             got.hops += 1
         if isinstance(got, Words):
-            self._asker = node
+            self._showing.asker = node
             self._takes[got.op](got)
             return
         entry = got.stanza.log
@@ -392,53 +386,6 @@ class Relay:
         session = self._own(got)
         if session is not None:
             session.flag(got.words[1], bool(got.words[2]))
-
-    def _take_shows(self, got: Words) -> None:
-        to, *jids = map(JID.parse, got.words)
-        self._out.flush_shows()
-        self._out.hops = got.hops
-        try:
-            for jid in jids:
-                self._show_or_hide(got.op, jid, to)
-            self._out.flush_shows()
-        finally:
-            self._out.hops = 0
-
-    def _show_or_hide(self, op: Op, jid: JID, to: JID) -> None:
-        session = self._find(jid)
-        if session is None or (not session.local and self._out.hops > MOST_HOPS):
-            if op is Op.HIDE and (host := self._server.hosts.get(jid.domain)) is not None:
-                host.route(gone(jid, to))  # whether it has said so itself is not known
-            return
-        hops = self._out.hops
-        if session.local:
-            self._out.hops = 0  # it speaks for itself: nobody has passed this on
-        if op is Op.HIDE:
-            hide_presence(session, to)
-        else:
-            if session.local and hops <= 1 and not to.is_bare:
-                self._show_to_asker(session, to)
-            show_presence(session, to)
-        self._out.hops = hops
-
-    def _show_to_asker(self, session: SessionLike, to: JID) -> None:
-        """Who is to be shown something may be known by the node that asks alone.
-
-        What is known here at that address may be an older session of the same client.
-        """
-        known = self._find(to)
-        there = isinstance(known, RemoteSession) and known.node == self._asker
-        if self._asker and not there:
-            self._show_to_stranger(session, to, self._asker)
-
-    def _show_to_stranger(self, session: SessionLike, to: JID, node: str) -> None:
-        """Who is to be shown something is not known here yet; the node that asks knows it."""
-        host = self._server.hosts.get(to.domain)
-        if host is not None and session.presence is not None and may_see(session, (to,)):
-            there = RemoteSession(host, self, node, 0, to, None, frozenset(), secure=False)
-            there.begun = True  # it is not the one that stanzas for the address have to follow
-            addressed = Fanout(session.presence).to(to)
-            self._out.insist(there, self._pack(Op.DELIVER, there, addressed), presence=True)
 
     def _take_fence(self, got: Words) -> None:
         address, origin, *passed = got.words
