@@ -141,7 +141,7 @@ class Offline(Module[OfflineOptions]):
             if entry is not None and (foreign or self.messages.on_its_way(entry.id)):
                 self.messages.settle(session.bare, (entry,))  # it is written right now
                 event.stanza = marked(stanza, session.bare)
-            elif self._catching and self._is_held_for_another(session, stanza):
+            elif (entry is not None or self._catching) and self._is_for_another(session, stanza):
                 self.messages.enter(stanza)
                 event.stanza = marked(stanza, session.bare)
             return None
@@ -199,12 +199,12 @@ class Offline(Module[OfflineOptions]):
             if other is not session and other.local and other not in self._catching
         )
 
-    def _is_held_for_another(self, session: SessionLike, stanza: Stanza) -> bool:
-        """Whether another session of this node is to get a message later, by its id."""
+    def _is_for_another(self, session: SessionLike, stanza: Stanza) -> bool:
+        """Whether another session gets a message by its id: later, or at another node."""
         if stanza.to == session.jid or not self._can_wait(stanza.type, stanza.children):
             return False
-        others = self.host.sessions.of(session.bare)
-        return any(s in self._catching and s.priority == session.priority for s in others)
+        others = [s for s in self.host.sessions.of(session.bare) if s.priority == session.priority]
+        return any(s in self._catching or not s.local for s in others)
 
     @on(MessagesAcknowledged)
     def acknowledged(self, event: MessagesAcknowledged) -> None:

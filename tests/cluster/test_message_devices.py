@@ -66,3 +66,12 @@ class DevicesTests(MessagesTestCase):
             device.ack()
         self.run_for(30)
         self.assertEqual((self.rows(pending), self.rows(messages)), (0, 0))
+
+    def test_several_without_acknowledgements(self) -> None:
+        """So do several of the sender's node that do not acknowledge what they get."""
+        devices = [self.juliet("b", "tablet"), self.juliet("a", "notebook")]
+        devices += [self.juliet("a", name, sm=False) for name in ("desk", "phone", "watch")]
+        self.say("hello")
+        found = [ids(device) for device in devices]
+        self.assertNotIn(None, found[0])
+        self.assertEqual(found, [found[0]] * len(devices))
