@@ -238,6 +238,26 @@ class NewcomerTests(SlowMovesTestCase):
         self.assertEqual([s.type for s in tablet.received if s.from_ == again.jid], [""])
 
 
+class LostMeanwhileTests(MovesTestCase):
+    """A contact comes online, and is lost, while a session is about to move."""
+
+    def test_session_stays(self) -> None:
+        """A client whose session stays after all sees the contact go as the last."""
+        self.juliet.lose()
+        self.cut("b", "c", one_way=True)
+        client = self.connect(JULIET, "c", bind=False)
+        client.send(RESUME.format(self.juliet.resume_id, self.juliet.handled))
+        tablet = self.connect("romeo@localhost/tablet", "c")
+        tablet.send("<presence/>")
+        self.run_for(1)
+        self.kill("c")
+        self.run_for(1)
+        again = self.resume(self.juliet, "b")
+        self.run_for(1)
+        seen = [s.type for s in again.received if s.from_ == tablet.jid]
+        self.assertEqual(seen[-1:], ["unavailable"])
+
+
 class SuccessorTests(SlowMovesTestCase):
     """A node dies to which a session has moved just before."""
 
