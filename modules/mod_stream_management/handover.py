@@ -190,7 +190,7 @@ class HandOver:
         entries = [stanza.log for _, stanza, _ in ledger if stanza is not None]
         try:
             if log is not None and entries:
-                await log.part_with(entries)
+                await log.part_with(ledger.session.bare, entries)
         except CancelledError:  # there is no more time
             self._cluster.moves.stay(moving)
             raise
@@ -199,8 +199,10 @@ class HandOver:
             self._cluster.moves.stay(moving)
             return moving, None
         state[self._module.name] = {"had_all": self._cluster.relay.has_all(ledger.session)}
-        packed = None if moving.over else self._packed(ledger, state, left).pack()
-        return moving, packed
+        if moving.over:  # a newer session has its address: what had to be written is found now
+            self._host.hooks.fire(MessagesWait(moving.bare, False))
+            return moving, None
+        return moving, self._packed(ledger, state, left).pack()
 
     def _packed(self, ledger: SessionLedger, state: dict[str, Any], left: float) -> Package:
         session, now = ledger.session, self._module.clock.seconds()
@@ -240,7 +242,7 @@ class HandOver:
         self._host.hooks.fire(SessionMoved(session))
         session.presence = session.priority = None
         place = self._host.sessions.get(session.jid)
-        if isinstance(place, RemoteSession) and place.node == moving.target:
+        if moving.taken and isinstance(place, RemoteSession) and place.node == moving.target:
             self._remember(ledger.resume_id, moving.target)
             self._module.log.info("session_moved jid=%s node=%s", session.jid, moving.target)
         else:  # a newer session has its address: that gets what the client has not acknowledged
@@ -265,6 +267,7 @@ class HandOver:
             return False
         self._module.wait_no_longer(ledger)
         left = ledger.take()
+        moving.taken = True
         self._cluster.relay.follow(session.sid, place)
         self._has_gone(ledger, moving)
         self._host.sessions.remove(session)

@@ -156,11 +156,13 @@ class Held:
             del held[identifier]
         return True
 
-    def part_with(self, identifiers: Iterable[int]) -> None:
+    def part_with(self, identifiers: Iterable[int]) -> set[int]:
         """Gives messages a row, and knows of them no longer: another node sees to them.
 
+        :returns: the owners.
         :raises DatabaseUnavailable: no rows are taken now.
         """
+        owners = set()
         for identifier in identifiers:
             for held in (self._young, self._old, self._written):
                 way = held.get(identifier)
@@ -169,6 +171,8 @@ class Held:
                 if held is not self._written and not self._write({identifier: way}):
                     raise DatabaseUnavailable("too many rows wait")
                 del held[identifier]
+                owners.add(way[0])
+        return owners
 
     def tick(self) -> int:
         """Gives a row to what has been on its way for long; notes and returns the position."""

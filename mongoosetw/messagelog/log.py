@@ -444,17 +444,19 @@ class MessageLog:
             self.held.take(identifier, owner, holder)
         await self._db.run("message_log_take", lambda c: reading.hold(c, owner, ids, holder))
 
-    async def part_with(self, entries: Iterable[Entry]) -> None:
+    async def part_with(self, user: JID, entries: Iterable[Entry]) -> None:
         """Gives messages that are on their way to a session to the node that takes it over.
 
         When this returns, each has its row; :meth:`take` there makes them that node's.
+
+        :param user: whose session it is (bare JID).
 
         :raises mongoosetw.cluster.sessions.calls.CallFailed: who holds some does not answer.
         :raises DatabaseUnavailable: they cannot be written now.
         """
         entries = list(entries)
         self._foreign.difference_update(entry.id for entry in entries)
-        await self._nodes.part_with(entries)
+        await self._nodes.part_with(self.number(user), entries)
 
     async def pending_count(self, user: JID, most: int) -> int:
         """How many messages wait for a user; ``most`` if there are more."""

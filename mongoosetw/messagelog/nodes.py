@@ -80,6 +80,7 @@ class LogNodes:
         self.unsure = Unsure(server.mesh, CHANNEL, _UNSURE)
         self._looks = 0
         self._told: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
+        self._parted: Recent[tuple[str, int], tuple[str, int]] = Recent(server.clock, _UNDER_WAY)
         self._timers = Timers(server.clock)
         self._repeats = Repeats(server.mesh, server.clock, self._send_now)
         self.written = BeingWritten(self._timers)
@@ -168,18 +169,29 @@ class LogNodes:
         self._kept.setdefault(entry.origin, set()).add(owner)
         self._flush_soon()
 
-    async def part_with(self, entries: Iterable[Entry]) -> None:
+    async def part_with(self, owner: int, entries: Iterable[Entry]) -> None:
         """Those who hold messages give them rows, and leave them to whoever takes these.
+
+        If that is a newer session after all, it waits for them.
 
         :raises CallFailed: another node did not.
         :raises DatabaseUnavailable: this one could not.
         """
+        done: Deferred[bytes] = Deferred()
+        self.written.expect((owner,), done)
+        try:
+            await self._part_with(entries)
+        finally:
+            done.callback(b"")
+
+    async def _part_with(self, entries: Iterable[Entry]) -> None:
         by_origin: dict[int | None, list[int]] = {}
         for entry in entries:
             by_origin.setdefault(entry.origin if entry.foreign else None, []).append(entry.id)
         own = by_origin.pop(None, [])
         asked = [self._ask_to_part(number, ids) for number, ids in by_origin.items()]
-        await self._part(own)
+        self._log.held.part_with(own)
+        await self._log.barrier()
         for answer in asked:
             await answer
 
@@ -192,12 +204,11 @@ class LogNodes:
         asked = self._server.cluster.calls.call(node.name, _PART, payload, _PATIENCE)
         return asked.addErrback(unless_gone)
 
-    async def _part(self, ids: list[int]) -> None:
-        self._log.held.part_with(ids)
-        await self._log.barrier()
-
     async def _asked_to_part(self, node: Node, payload: bytes) -> bytes:
-        await self._part([identifier for (identifier,) in _ID.iter_unpack(payload)])
+        ids = [identifier for (identifier,) in _ID.iter_unpack(payload)]
+        for owner in self._log.held.part_with(ids):
+            self._parted.put((node.name, owner), (node.name, owner))
+        await self._log.barrier()
         return b""
 
     # -- messages that wait, and sessions that take them
@@ -362,6 +373,8 @@ class LogNodes:
         if lost and not self._locates:  # a session may be there still, and be known to others
             self._log.after_commit(lambda: self._tell_others(lost))
         self._note(owner for name, owner in self._told.values() if name == node.name)
+        # Those whose sessions were to go on elsewhere, and may be lost with it
+        self._wait_again({owner for name, owner in self._parted.values() if name == node.name})
         self._looks = _LOOKS
         self._takeover.lost(node.number)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way

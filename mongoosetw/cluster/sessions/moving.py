@@ -43,6 +43,7 @@ class MovingSession(Elsewhere):
     :ivar session: the session itself, which still counts as one of this node's.
     :ivar target: the node to which it moves; empty for one that has just come to this one.
     :ivar place: the session at its address, once it has moved.
+    :ivar taken: another node has told that it goes on there; else that is a newer one.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class MovingSession(Elsewhere):
         "secure",
         "session",
         "sid",
+        "taken",
         "target",
     )
     local = True
@@ -88,6 +90,7 @@ class MovingSession(Elsewhere):
         self.session = session
         self.target = target
         self.place: SessionLike | None = None
+        self.taken = False
         self.late: IDelayedCall | None = None
         self.host = session.host
         self.sid = session.sid

@@ -8,6 +8,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from mongoosetw.cluster.sessions.moving import MovingSession
 from mongoosetw.cluster.sessions.recent import Recent
 from mongoosetw.cluster.sessions.remote import Elsewhere, RemoteSession
 from mongoosetw.hooks.c2s import SessionLike
@@ -36,6 +37,8 @@ class Stayed:
 
         :returns: whether that is all; else the one of this node has to be closed.
         """
+        if isinstance(session, MovingSession):
+            session.taken = True
         if isinstance(session, Elsewhere):
             return False  # it is about to move once more, and its stand-in knows what to do
         go_on = self._known.get(session.sid)
