@@ -12,6 +12,23 @@ from tests.simulation.run import play, report
 from tests.simulation.world import World
 
 
+class LeavingTests(SynchronousTestCase):
+    """Nodes that leave."""
+
+    def test_connecting(self) -> None:
+        """A device that is about to connect to a node which has just left goes to another one."""
+        world = World(replace(Plan.of(5), nodes=2, faults=()))
+        self.addCleanup(world.cluster.close)
+        world.rest(5.0)
+        device = world.devices[0]
+        device.wanted = True
+        device.connect(world.cluster.nodes["n0"])
+        world.leave_node("n0")
+        self.assertEqual(world.leaving, {})
+        world.rest(30.0)
+        self.assertTrue(device.bound)
+
+
 @cache
 def one_node() -> World:
     """One node, without faults of the cluster; connections of clients break anyway."""

@@ -167,11 +167,19 @@ class World:
             self.note(f"{name} has left")
             del self.leaving[name]
             node.clock.kill()
+            self._refuse(node)
             if result is not None:
                 self.problem(f"{name} could not leave: {result}")
 
         self.leaving[name] = self.cluster.leave(name)
         self.leaving[name].addBoth(left)
+
+    def _refuse(self, node: MemoryNode) -> None:
+        """Who was about to connect to a node that has ended is told: its port is closed."""
+        for device in self.devices:
+            line = device.line
+            if line is not None and line.node is node and line.protocol is None:
+                line.sever(0.0)
 
     # -- what devices tell
 
