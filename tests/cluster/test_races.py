@@ -129,6 +129,29 @@ class PresenceRaces(ClusterTestCase):
         self.run_for(5)
         self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), "second")
 
+    def test_hidden_while_presence_waits(self) -> None:
+        """Who hides while no link is there to say so, nor to let older presence go, stays hidden.
+
+        The presence waits at c for what is under way to Juliet's older session, and meanwhile the
+        link to her newer one is lost, and is back.
+        """
+        romeo = self.come("romeo@localhost/phone", "c", "here")
+        self.come("juliet@localhost/balcony", "b", "there")
+        self.cut("c", "a", one_way=True)
+        self.run_for(7)
+        self.cut("a", "c", one_way=True)
+        juliet = self.come("juliet@localhost/balcony", "a", "here")
+        self.run_for(3.5)
+        self.assertNotIn("c", self.servers["a"].mesh.peers)
+        self.assertIn("a", self.servers["c"].mesh.peers)
+        self.cluster.network.reconnect_delay = 3.0
+        self.heal()
+        self.assertNotIn("a", self.servers["c"].mesh.peers)
+        romeo.send("<presence type='unavailable'/>")
+        self.run_for(10)
+        self.assertIn("a", self.servers["c"].mesh.peers)
+        self.assertEqual(self.seen(juliet, "romeo@localhost/phone"), None)
+
     def test_moved_from_a_node_that_does_not_hear(self) -> None:
         """A client that comes while a contact's node does not hear sees the contact elsewhere."""
         for seconds in (0.0, 0.5):  # whether its end there or its new place is heard of first

@@ -28,6 +28,7 @@ _REMEMBERED: Final = 100_000
 
 Send = Callable[[str, bytes], bool]
 Handle = Callable[[bytes], None]
+Useless = Callable[[], bool]
 
 
 class Gate:
@@ -49,16 +50,19 @@ class Gate:
         self.late = late
         self.closed = True
         self.home = False
-        self.waiting: list[bytes] = []
+        self.waiting: list[tuple[bytes, Useless | None]] = []
         self.opening: list[Deferred[None]] = []
         self._size = 0
 
-    def put(self, payload: bytes) -> bool:
-        """Queues a payload; False if there is no room."""
+    def put(self, payload: bytes, useless: Useless | None = None) -> bool:
+        """Queues a payload; False if there is no room.
+
+        :param useless: tells in the end whether it need not go on any more.
+        """
         if self._size + len(payload) > ROOM:
             return False
         self._size += len(payload)
-        self.waiting.append(payload)
+        self.waiting.append((payload, useless))
         return True
 
 
@@ -204,8 +208,9 @@ class Fences:
         gate.closed = False
         for opening in gate.opening:
             opening.callback(None)
-        for payload in gate.waiting:
-            self._handle(payload)
+        for payload, useless in gate.waiting:
+            if useless is None or not useless():
+                self._handle(payload)
         gate.waiting.clear()
 
     def under_way(self, node: str) -> list[JID]:

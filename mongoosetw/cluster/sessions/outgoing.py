@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mongoosetw.cluster.sessions.fences import Fences, Gate
+from mongoosetw.cluster.sessions.fences import Fences, Gate, Useless
 from mongoosetw.cluster.sessions.pressure import Pressure
 from mongoosetw.cluster.sessions.remote import RemoteSession
 from mongoosetw.cluster.sessions.repeats import Repeats
 from mongoosetw.cluster.sessions.wire import Op, pack_words
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.server import Server
@@ -20,13 +21,21 @@ class Outgoing:
     """What this node sends to the sessions of others.
 
     :param handle: takes what waited at a gate, as if it had just arrived.
+    :param useless: what tells whether presence that waits there need not go on any more, if that
+        may be.
     :ivar fences: the gates.
     :ivar send_behind: sends a payload to a node, behind all that waits; False if it cannot.
     :ivar hops: over how many links that has come which is sent now.
     """
 
-    def __init__(self, server: "Server", handle: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        server: "Server",
+        handle: Callable[[bytes], None],
+        useless: Callable[[Stanza], Useless | None],
+    ) -> None:
         self._server = server
+        self._useless = useless
         self._mesh = server.mesh
         self._shows: dict[tuple[str, Op, JID], list[str]] = {}
         self._flushed = True
@@ -41,12 +50,21 @@ class Outgoing:
         gate = self._gate(session)
         return self.send_to(session.node, payload) if gate is None else gate.put(payload)
 
-    def insist(self, session: RemoteSession, payload: bytes, *, presence: bool = False) -> None:
+    def insist(self, session: RemoteSession, payload: bytes) -> None:
         """Sends what nobody would send again: it waits for room, in its order."""
-        gate = self._gate(session, presence=presence)
+        self._insist(session, payload, self._gate(session), None)
+
+    def insist_on_presence(self, session: RemoteSession, stanza: Stanza, payload: bytes) -> None:
+        """Likewise presence, which may be of no use in the end."""
+        gate = self._gate(session, presence=True)
+        self._insist(session, payload, gate, None if gate is None else self._useless(stanza))
+
+    def _insist(
+        self, session: RemoteSession, payload: bytes, gate: Gate | None, useless: Useless | None
+    ) -> None:
         if gate is None:
             self._repeats.send(session.node, payload, session)
-        elif not gate.put(payload):
+        elif not gate.put(payload, useless):
             self._repeats.lose(session.node, session)
 
     def put_fence(self, session: RemoteSession, fence: bytes) -> bool:

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.mesh import Node
-from mongoosetw.cluster.sessions.fences import MEMORY
+from mongoosetw.cluster.sessions.fences import MEMORY, Useless
 from mongoosetw.cluster.sessions.found import takes_messages
 from mongoosetw.cluster.sessions.moving import MovingSession
 from mongoosetw.cluster.sessions.newcomers import Newcomers
@@ -45,7 +46,7 @@ class Relay:
         self._server = server
         self._mesh = server.mesh
         self._number = server.mesh.local.number
-        self._out = Outgoing(server, self._handle)
+        self._out = Outgoing(server, self._handle, self._useless)
         self._showing = Showing(server, self, self._out)
         self._fences = self._out.fences
         self._moved: Recent[int, int] = Recent(server.clock, MEMORY)
@@ -92,11 +93,28 @@ class Relay:
         if self._newcomers.senders and stanza.kind != "presence" and stanza.from_ is not None:
             self._newcomers.bar(session, stanza.from_)
         if stanza.kind == "presence":
-            self._out.insist(session, payload, presence=True)
+            self._out.insist_on_presence(session, stanza, payload)
         elif stanza.type in ("result", "error"):
             self._out.insist(session, payload)
         elif not self._out.put(session, payload):
             self._bounce(stanza)
+
+    def _useless(self, stanza: Stanza) -> Useless | None:
+        """What tells of presence of this node's that waits whether its sender has gone since.
+
+        Its goodbye was said to nobody there if the link was lost at that time. Who was not
+        available when it began to wait has sent directed presence (RFC 6121 §4.6).
+        """
+        sender = stanza.from_
+        session = None if sender is None or stanza.type else self._find(sender)
+        if session is None or not session.local or not session.available:
+            return None
+        return partial(self._has_gone, session.sid, session.jid)
+
+    def _has_gone(self, sid: int, jid: JID) -> bool:
+        """Whether a session has gone; not if it has moved, be it to where it is not known."""
+        session = self._find(jid)
+        return self._moved.get(sid) is None if session is None else not session.available
 
     def send(self, session: RemoteSession, stanza: Stanza) -> None:
         """Has a stanza written to the client, unless a module of its node holds it back."""

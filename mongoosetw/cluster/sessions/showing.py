@@ -97,7 +97,7 @@ class Showing:
             addressed = Fanout(session.presence).to(to)
             number = self._server.mesh.local.number
             packed = pack_stanza(Op.DELIVER, self._out.hops, 0, to, addressed, number)
-            self._out.insist(there, packed, presence=True)
+            self._out.insist_on_presence(there, addressed, packed)
 
     def _find(self, jid: JID) -> SessionLike | None:
         host = self._server.hosts.get(jid.domain)
