@@ -39,8 +39,9 @@ class TimeIDs:
     def next(self) -> int:
         """A new id, positive and below 2⁶³."""
         now = time_ns() // 1000 if self._now is None else self._now()
-        if now <= self._last:
-            now = self._last + 1
+        last = self._last
+        if now <= last:
+            now = last + 1
         self._last = now
         return now << 8 | self._node
 

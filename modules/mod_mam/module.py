@@ -89,33 +89,31 @@ class MAM(Module[MAMOptions]):
     def sent(self, event: UserSendMessage) -> Outcome | Awaitable[Outcome]:
         """Archives a message for its sender."""
         stanza = event.stanza
-        if not self._archivable(stanza.type, stanza.children):
+        children = stanza.known_children or stanza.children
+        if not self._archivable(stanza.type, children):
             return None
         user, to = event.session.bare, stanza.to
         if to is None or to.bare.text == user.text:
             return None  # to oneself: archived once, on its way in
-        if self._prefs.get(user.text, _UNKNOWN) is not None:
+        if self._prefs.get(user.text, _UNKNOWN) is not None or _RETRACT in children:
             return self._decide(stanza, user, to.bare)
-        self._show(stanza, user, to.bare)
+        self.messages.show(stanza, user, to.bare)
+        self._archived.value += 1
         return None
 
     @on(FilterLocalPacket, Order.STORE)
     def received(self, event: FilterLocalPacket) -> Outcome | Awaitable[Outcome]:
         """Archives a message for its recipient, whose copy gets the id."""
         stanza = event.stanza
-        if stanza.kind != "message":
-            return None
         entry = stanza.log
         if entry is None or not entry.shown:  # else its sender's archive shows it
-            if not self._archivable(stanza.type, stanza.children):
+            if stanza.kind != "message" or not self._archivable(stanza.type, stanza.children):
                 return None
         to, sender = stanza.to, stanza.from_
         assert to is not None and sender is not None
         user = to.bare
-        if user.local is None:
-            return None
         if self._prefs.get(user.text, _UNKNOWN) is not None:
-            return self._decide_received(event, user, sender)
+            return self._decide_received(event, user, sender) if user.local else None
         if entry is None:
             self._show(stanza, user, sender.bare)
         else:

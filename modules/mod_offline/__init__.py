@@ -136,9 +136,8 @@ class Offline(Module[OfflineOptions]):
         catching = self._catching.get(session) if self._catching else None
         stanza = event.stanza
         entry: Entry | None = stanza.log
-        foreign = entry is not None and entry.origin is not None and entry.foreign
         if catching is None and "sm" not in session.flags:
-            if entry is not None and (foreign or self.messages.on_its_way(entry.id)):
+            if entry is not None and not entry.fresh and self._is_on_its_way(entry):
                 self.messages.settle(session.bare, (entry,))  # it is written right now
                 event.stanza = marked(stanza, session.bare)
             elif (entry is not None or self._catching) and self._is_for_another(session, stanza):
@@ -147,6 +146,7 @@ class Offline(Module[OfflineOptions]):
             return None
         if not self._can_wait(stanza.type, stanza.children):
             return None
+        foreign = entry is not None and entry.foreign
         sure = not foreign and self._is_sure(session, stanza)
         if catching is None and sure:
             if entry is not None:  # it may come again
@@ -180,6 +180,10 @@ class Offline(Module[OfflineOptions]):
         entry = self.messages.hold(stanza, session.bare, session.sid)
         entry.holder = session.sid
         event.stanza = marked(stanza, session.bare)
+
+    def _is_on_its_way(self, entry: Entry) -> bool:
+        """Whether a session of some node may still acknowledge a message."""
+        return entry.foreign or self.messages.on_its_way(entry.id)
 
     def _is_sure(self, session: SessionLike, stanza: Stanza) -> bool:
         """Whether another session of this node gets the same message, and gets it for certain.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS
+from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS, messages
 from mongoosetw.storage.batch import Batch
 from mongoosetw.storage.bulk import Row
 from mongoosetw.xmpp.jid import JID
@@ -27,16 +27,17 @@ class Entry:
     :ivar origin: number of the node that has written it, None for this one.
     :ivar holder: sid of the other node's session for which it is held where it was written;
         0 if it is not.
-    :ivar marked: names of the children of the message with its id for ``marked_for``
+    :ivar fresh: it was logged here and has not been on its way to any session: nobody has it.
+    :ivar marked: names of the children of the message with its id for the recipient
         (:func:`mongoosetw.messagelog.stamp.marked`): a stanza that has this very tuple has the id.
     """
 
     __slots__ = (
         "batch",
+        "fresh",
         "holder",
         "id",
         "marked",
-        "marked_for",
         "origin",
         "recipient",
         "row",
@@ -50,20 +51,24 @@ class Entry:
         id: int,
         sender: JID | None = None,
         recipient: JID | None = None,
+        row: list[Any] | None = None,
         *,
         shown: bool = False,
     ) -> None:
+        """
+        :param row: of a message that is logged now, and here.
+        """
         self.id = id
         self.shown = shown
         self.sender = sender
         self.recipient = recipient
-        self.row: list[Any] | None = None
-        self.unit: list[tuple[Table, Row]] = []
+        self.row = row
+        self.unit: list[tuple[Table, Row]] = [] if row is None else [(messages, row)]
         self.batch = WRITTEN
+        self.fresh = row is not None
         self.origin: int | None = None
         self.holder = 0
         self.marked: tuple[Name, ...] | None = None
-        self.marked_for: JID | None = None
 
     def is_for(self, user: JID) -> bool:
         """Whether a bare JID is the recipient's; most often it is the same object."""

@@ -36,7 +36,7 @@ _INDEX: Final = f"""
 _RECOVER: Final = """
     INSERT {ignore} INTO message_pending (owner, id, holder, expire)
     SELECT recipient, id, NULL, NULL FROM message_log
-    WHERE id > :after AND (id & 255) = :node AND holder IS NOT NULL {conflict}"""
+    WHERE id > :after AND (id & 255) = :node AND holder <> 0 {conflict}"""
 _PART = text(
     "UPDATE message_pending SET holder = NULL "
     "WHERE id > :after AND (id & 255) = :node AND holder IS NOT NULL"

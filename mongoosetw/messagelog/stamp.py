@@ -13,10 +13,15 @@ _ONE_MORE: Final = (STANZA_ID,)
 
 
 def marked(stanza: Stanza, user: JID) -> Stanza:
-    """A logged message for its recipient, with the id that it has in the log (XEP-0359)."""
+    """A logged message for its recipient, with the id that it has in the log (XEP-0359).
+
+    If it can be, it is the very same stanza: the sender's part is over, and nobody else is to
+    have it without the id.
+    """
     entry: Entry = stanza.log
-    children = stanza.children
-    if children is entry.marked and user is entry.marked_for:
+    children = stanza.known_children or stanza.children
+    mine = user is entry.recipient
+    if mine and children is entry.marked:
         return stanza
     identifier = b"%b%d'/>" % (_id_by(user.text), entry.id)
     if STANZA_ID in children:
@@ -24,9 +29,10 @@ def marked(stanza: Stanza, user: JID) -> Stanza:
             return stanza
         stanza = without_ids(stanza, user.text)
         children = stanza.children
-    entry.marked = children = children + _ONE_MORE
-    entry.marked_for = user
-    return stanza.extended(children, identifier)
+    children += _ONE_MORE
+    if mine:
+        entry.marked = children
+    return stanza.extend(children, identifier)
 
 
 def with_id(stanza: Stanza, user: JID) -> Stanza:

@@ -45,7 +45,8 @@ messages = Table(
     Column("stanza", Text, nullable=False),
 )
 """``sender``, ``recipient``: owner numbers of the bare JIDs; ``holder``: sid of the session that
-the message was on its way to, as long as it matters (see ``SETTLED``)."""
+the message was on its way to, as long as it matters (see ``SETTLED``); 0 is for none: sqlite3
+looks for an adapter of each None, which takes as long as the rest of the row."""
 
 archive = Table(
     "message_archive",

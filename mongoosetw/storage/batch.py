@@ -48,11 +48,28 @@ class Batch:
     :ivar settled: whether the commit happened, or never will.
     :ivar error: the first error of a settled batch; None: all of it is committed.
     :ivar refused: what went wrong with each unit that was not stored, by the ``id()`` of the unit.
+    :ivar weight: the bytes that its units hold.
     """
 
-    __slots__ = ("_callbacks", "_dones", "entries", "error", "refused", "settled", "weight")
+    __slots__ = (
+        "_byte_room",
+        "_callbacks",
+        "_dones",
+        "_room",
+        "entries",
+        "error",
+        "refused",
+        "settled",
+        "weight",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 0, byte_room: int = 0) -> None:
+        """
+        :param room: units that it takes.
+        :param byte_room: bytes that these may hold.
+        """
+        self._room = room
+        self._byte_room = byte_room
         self.settled = False
         self.error: Exception | None = None
         self.refused: dict[int, Exception] = {}
@@ -61,11 +78,14 @@ class Batch:
         self._dones: dict[int, Done] = {}  # by the place of their entries
         self._callbacks: list[Done] = []
 
-    def take(self, entry: _Entry, done: Done | None) -> None:
-        """Takes one more, and who is told of it."""
+    def take(self, entry: _Entry, done: Done | None, size: int = 0) -> bool:
+        """Takes one more, and who is told of it; whether it has room for another then."""
+        entries = self.entries
         if done is not None:
-            self._dones[len(self.entries)] = done
-        self.entries.append(entry)
+            self._dones[len(entries)] = done
+        entries.append(entry)
+        self.weight += size
+        return len(entries) < self._room and self.weight <= self._byte_room
 
     def when_committed(self, callback: Done) -> None:
         """Has the callback told of the commit; at once, if the batch is settled.
@@ -147,7 +167,6 @@ class LogWriter:
     :ivar gathering: the batch that takes what is added now, if there is one; its units may still
         be extended.
     :ivar waiting: units and removals that are not committed yet.
-    :ivar weight: the bytes that they hold.
     """
 
     def __init__(
@@ -193,7 +212,7 @@ class LogWriter:
         self._longest = max(interval, longest) if db.threaded else 0.0
         self._next = 0.0
         self.waiting = 0
-        self.weight = 0
+        self._weight = 0  # of the batches that take no more
 
     def add(self, unit: Unit, done: Done | None = None, size: int = 0) -> Batch:
         """Takes a unit; it is committed with the returned batch.
@@ -202,19 +221,12 @@ class LogWriter:
         :param size: about how many bytes the rows hold.
         :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
         """
-        if self.waiting >= self._limit or self.weight > self._byte_limit or self._closed:
+        if self.waiting >= self._limit or self._weight > self._byte_limit or self._closed:
             raise DatabaseUnavailable(f"too many rows wait for {self._name}")
         batch = self.gathering or self._new_batch()
         self.waiting += 1
-        self.weight += size
-        batch.weight += size
-        entries = batch.entries
-        if done is None:
-            entries.append(unit)
-        else:
-            batch.take(unit, done)
-        if len(entries) >= self._size:
-            self.gathering = None
+        if not batch.take(unit, done, size):
+            self._seal()
         return batch
 
     def remove(self, table: Table, keys: Iterable[Key], done: Done | None = None) -> Batch:
@@ -226,14 +238,18 @@ class LogWriter:
         if not self._closed:
             batch = self.gathering or self._new_batch()
             self.waiting += 1
-            batch.take(entry, done)
-            if len(batch.entries) >= self._size:
-                self.gathering = None
+            if not batch.take(entry, done):
+                self._seal()
             return batch
         batch = Batch()
         batch.take(entry, done)
         batch.settle([DatabaseUnavailable(f"{self._name} is closed")])
         return batch
+
+    @property
+    def weight(self) -> int:
+        """The bytes that the units which are not committed yet hold."""
+        return self._weight + (0 if self.gathering is None else self.gathering.weight)
 
     @property
     def away(self) -> bool:
@@ -258,6 +274,7 @@ class LogWriter:
         Those that cannot be, because there is no database, fail; the Deferred does not.
         """
         self._closed = True
+        self._seal()
         closed: Deferred[None] = Deferred()
         if self._batches:
             self._batches[-1].when_committed(lambda _: closed.callback(None))
@@ -266,8 +283,15 @@ class LogWriter:
             closed.callback(None)
         return closed
 
+    def _seal(self) -> None:
+        """The batch that takes what is added takes no more."""
+        if self.gathering is not None:
+            self._weight += self.gathering.weight
+            self.gathering = None
+
     def _new_batch(self) -> Batch:
-        batch = self.gathering = Batch()
+        byte_room = max(0, self._byte_limit - self._weight)
+        batch = self.gathering = Batch(self._size, byte_room)
         self._batches.append(batch)
         if not self._busy and self._call is None:
             self._call = self._clock.callLater(self._rest, self._wake_up)
@@ -285,7 +309,7 @@ class LogWriter:
         self._call = None
         if self._batches and not self._busy:
             if self._batches[0] is self.gathering:
-                self.gathering = None
+                self._seal()
             self._busy = True
             batch = self._batches[0]
             rest = min(self._interval + len(batch.entries) * _REST, self._longest)
@@ -313,7 +337,7 @@ class LogWriter:
         self._delay = 0.0
         self._batches.popleft()
         self.waiting -= len(batch.entries)
-        self.weight -= batch.weight
+        self._weight -= batch.weight
         if self._db.threaded:  # it works on while callbacks do
             self._busy = False
             if self._batches and not self._closed and (rest := self._rest):
@@ -340,7 +364,7 @@ class LogWriter:
         unavailable = DatabaseUnavailable(_said(failure))
         logger.error("log_lost name=%s units=%d reason=%s", self._name, self.waiting, unavailable)
         batches, self._batches, self.gathering = self._batches, deque(), None
-        self.waiting = self.weight = 0
+        self.waiting = self._weight = 0
         for batch in batches:
             batch.settle([unavailable] * len(batch.entries))
 

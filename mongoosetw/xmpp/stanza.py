@@ -53,14 +53,15 @@ class Stanza:
 
     Treat a stanza as a value: never change one that was handed to you, make a :meth:`copy`.
 
+    :ivar known_children: the names of the direct children, None while nobody has looked for them;
+        read :attr:`children`, or this one first where every call counts.
     :ivar receipt: what must be settled before the sender's stream counts the stanza as handled
         (XEP-0198 §4), None when nobody counts; copies share it.
     :ivar log: the entry in the message log where the message is kept, if it is; copies share it.
     """
 
     __slots__ = (
-        "_children",
-        "_element",
+                "_element",
         "_inner",
         "_raw",
         "_span",
@@ -68,6 +69,7 @@ class Stanza:
         "from_",
         "id",
         "kind",
+        "known_children",
         "lang",
         "log",
         "receipt",
@@ -92,7 +94,7 @@ class Stanza:
         self.type = type
         self.id = id
         self.lang = lang
-        self._children = children
+        self.known_children: tuple[Name, ...] | None = children
         self._inner: bytes | None = inner
         self._raw: bytes | None = None
         self._span = (0, 0)
@@ -121,7 +123,7 @@ class Stanza:
         stanza.type = get("type", "")
         stanza.id = get("id", "")
         stanza.lang = get(_XML_LANG)
-        stanza._children = children
+        stanza.known_children = children
         stanza._inner = None
         stanza._raw = raw
         stanza._span = span
@@ -149,14 +151,9 @@ class Stanza:
     @property
     def children(self) -> tuple[Name, ...]:
         """The names of the direct children, in order."""
-        if self._children is None:
-            self._children = _child_names(self.inner)
-        return self._children
-
-    @property
-    def known_children(self) -> tuple[Name, ...] | None:
-        """The names of the direct children if nobody has to look for them, else ``None``."""
-        return self._children
+        if self.known_children is None:
+            self.known_children = _child_names(self.inner)
+        return self.known_children
 
     @property
     def inner(self) -> bytes:
@@ -299,7 +296,7 @@ class Stanza:
             self.type if type is _UNSET else type,
             self.id if id is _UNSET else id,
             self.lang if lang is _UNSET else lang,
-            self._children if same_content else None,
+            self.known_children if same_content else None,
             self.inner if same_content else serialise(inner),
         )
         stanza.receipt = self.receipt
@@ -315,7 +312,7 @@ class Stanza:
         stanza.type = self.type
         stanza.id = self.id
         stanza.lang = self.lang
-        stanza._children = self._children
+        stanza.known_children = self.known_children
         stanza._inner = self._inner
         stanza._raw = self._raw
         stanza._span = self._span
@@ -330,36 +327,31 @@ class Stanza:
 
         :param name: of the element ``xml``, which declares its namespace.
         """
-        return self.extended((*self.children, name), xml)
+        return self._extended((*self.children, name), xml)
 
-    def extended(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
-        """As :meth:`with_child`, for who has put the names of all children together."""
+    def extend(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
+        """This stanza with one element more at its end, or where that is dear, a copy.
+
+        For the server itself, at the end of a stanza's way: whoever has it sees the change.
+
+        :param children: the names of all children together.
+        """
         whole, (start, end) = self._xml, self._span
         if whole is None or whole is not self._raw or start >= end:
-            return self._extended_copy(children, xml)
-        stanza = Stanza.__new__(Stanza)
-        stanza.kind = self.kind
-        stanza.to = self.to
-        stanza.from_ = self.from_
-        stanza.type = self.type
-        stanza.id = self.id
-        stanza.lang = self.lang
-        stanza._children = children
-        stanza._inner = None
-        stanza._xml = stanza._raw = whole[:end] + xml + whole[end:]
-        stanza._span = (start, end + len(xml))
-        stanza._element = None
-        stanza.receipt = self.receipt
-        stanza.log = self.log
-        return stanza
+            return self._extended(children, xml)
+        self._xml = self._raw = whole[:end] + xml + whole[end:]
+        self._span = (start, end + len(xml))
+        self._inner = self._element = None
+        self.known_children = children
+        return self
 
-    def _extended_copy(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
+    def _extended(self, children: tuple[Name, ...], xml: bytes) -> "Stanza":
         whole = self._xml
         stanza = self.copy(inner=self.inner + xml)
         if whole is not None and self.inner:
             end = whole.rfind(b"</")
             stanza._xml = whole[:end] + xml + whole[end:]
-        stanza._children = children
+        stanza.known_children = children
         return stanza
 
     def result(self, payload: bytes | str | domish.Element | None = b"") -> "Stanza":

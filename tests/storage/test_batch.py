@@ -347,6 +347,8 @@ class LogWriterTests(ThreadedCase):
         with self.assertRaises(DatabaseUnavailable):
             self.add(3, log=log)
         log.remove(MESSAGE, [1])
+        with self.assertRaises(DatabaseUnavailable):
+            self.add(3, log=log)
         self.wait_for(log.barrier())
         self.add(4, log=log)
         self.wait_for(log.barrier())
@@ -356,6 +358,9 @@ class LogWriterTests(ThreadedCase):
         """With too many bytes waiting the next unit is refused."""
         log = self.writer(byte_limit=100)
         log.add(unit(1), None, 101)
+        with self.assertRaises(DatabaseUnavailable):
+            log.add(unit(2), None, 1)
+        log.remove(MESSAGE, [1])
         with self.assertRaises(DatabaseUnavailable):
             log.add(unit(2), None, 1)
         self.wait_for(log.barrier())
