@@ -174,7 +174,7 @@ class MessageLog:
 
     def _index(self) -> Deferred[None]:
         nodes = [self._ids.node, *(peer.number for peer in self._mesh.peers.values())]
-        self._unindexed = 0
+        self._unindexed = min(self._unindexed, self._writer.waiting)  # what is on its way to disk
         self._indexing += 1
         return self._db.run("message_log_index", lambda c: indexing.index(c, nodes)).addBoth(
             self._was_indexed

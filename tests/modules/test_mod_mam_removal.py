@@ -90,6 +90,19 @@ class LateTests(ArchiveTestCase):
         self.assertEqual(self.query(self.juliet).bodies, [])
 
 
+    def test_shown_while_indexes_are_written(self) -> None:
+        """A message that is not on disk yet when they are comes into them, too, with the next."""
+        log = self.await_(self.server.open_message_log())
+        juliet, romeo = self.juliet.jid.bare, self.romeo.jid.bare
+        stanza = Stanza.make("message", to=juliet, from_=romeo, inner="<body>now</body>")
+        half_a_minute = 30.0  # from the start of the server: then indexes are written
+        self.clock.callLater(
+            half_a_minute - self.clock.seconds(), log.show, stanza, juliet, romeo
+        )
+        self.clock.pump([1.0] * 31)
+        self.assertEqual(self.query(self.juliet).bodies, ["now"])
+
+
 class RetentionTests(ArchiveTestCase):
     """What archives let go of."""
 
