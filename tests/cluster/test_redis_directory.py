@@ -124,6 +124,43 @@ class KnowledgeTests(RedisCase):
         self.assert_known(self.b, "romeo@localhost/second")
 
 
+    def test_told_late_and_unasked(self) -> None:
+        """Who follows a user once more is told how what went on that it had not asked for."""
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        self.ask(self.b, ROMEO)
+        romeo.become(2)
+        self.settle()
+        self.b.directory.detach(self.b.host)  # that b is no longer to be told is not known yet
+        self.b.serve("localhost")
+        self.settle()
+        self.all.network.cut("a", "b")
+        romeo.become(None)
+        self.settle()
+        romeo.close()
+        self.settle()
+        self.ask(self.b, ROMEO)
+        self.all.network.heal("a", "b")
+        self.settle()
+        self.assert_known(self.b)
+
+    def test_told_unasked_no_more(self) -> None:
+        """Who does not follow a user is not told of sessions that are new then."""
+        romeo = self.a.open(ROMEO, 1)
+        self.settle()
+        self.ask(self.b, ROMEO)
+        romeo.become(2)
+        self.settle()
+        self.b.directory.detach(self.b.host)
+        self.settle()
+        romeo.become(3)
+        self.settle()
+        before = self.all.network.bytes["session"]
+        self.a.open("romeo@localhost/second", 1)
+        self.settle()
+        self.assertEqual(self.all.network.bytes["session"], before)
+
+
 class ConflictTests(RedisCase):
     """One full JID on two nodes."""
 

@@ -26,7 +26,13 @@ from mongoosetw.cluster.sessions.changes import (
     unpack,
 )
 from mongoosetw.cluster.sessions.directory import CHANNEL, READY, pause
-from mongoosetw.cluster.sessions.found import successors, tell_found, tell_overdue, welcome
+from mongoosetw.cluster.sessions.found import (
+    is_there,
+    successors,
+    tell_found,
+    tell_overdue,
+    welcome,
+)
 from mongoosetw.cluster.sessions.redis_asking import Asking
 from mongoosetw.cluster.sessions.redis_losses import Losses
 from mongoosetw.cluster.sessions.redis_meetings import Meetings
@@ -262,7 +268,7 @@ class RedisDirectory:
                 peer.late = peer.late or not peer.complete
         new = () if seen is None else (session,)
         change = self._writing.there(session, seen)
-        self._tell_at_once(change, session.bare, opened(session), new)
+        self._tell_at_once(change, session, opened(session), new)
 
     def closed(self, session: SessionLike) -> None:
         """It is registered no longer."""
@@ -270,7 +276,9 @@ class RedisDirectory:
         replaced = session.host.sessions.get(session.jid) is not None
         change = self._writing.ended(session, replaced=replaced)
         body = closed(session.sid, replaced=replaced)
-        self._tell_at_once(change, session.bare, body, ())
+        self._tell_at_once(change, session, body, ())
+        for peer in self._peers.values():
+            peer.misled.pop(session.sid, None)
         follower = self._others.claims.freed(session.host, session.jid)
         if follower is not None:
             self._follow(follower)
@@ -283,11 +291,15 @@ class RedisDirectory:
                 peer.forget(session)
 
     def _tell_at_once(
-        self, change: Change, user: JID, body: bytes, new: Sequence[SessionLike]
+        self, change: Change, session: SessionLike, body: bytes, new: Sequence[SessionLike]
     ) -> None:
         """Tells those who are known to follow a user, before anything else is sent to them."""
-        watchers, server = self._watching.watchers(user), self._store.redis.server
-        told = [peer for peer in self._peers.values() if peer.wants(watchers, server)]
+        watchers, server = self._watching.watchers(session.bare), self._store.redis.server
+        told = [
+            peer
+            for peer in self._peers.values()
+            if peer.wants(watchers, server) or session.sid in peer.misled
+        ]
         for peer in told:
             self._tell_one(peer, body, None, new, asked=peer.watches == server)
         change.tell(set(told))
@@ -299,6 +311,9 @@ class RedisDirectory:
         if watchers is not None:
             self._watching.note(user, watchers)
         told = change.told or set()
+        for peer in change.told_some:
+            if not peer.wants(watchers, server):
+                peer.mislead(filter(is_there, change.there))
         wanting = [p for p in self._peers.values() if p.wants(watchers, server) and p not in told]
         body = change.body() if wanting else b""
         if not body:

@@ -26,6 +26,9 @@ class Peer:
     :ivar seen: how many frames have arrived that tell changes.
     :ivar unseen: sessions that have become available, and the number of the frame that told it,
         which the node has not seen yet.
+    :ivar misled: the sids of sessions of this node that it was told of without having asked, and
+        the number of the last frame before that was known. It may have asked when they arrive, so
+        it is told how they go on, until it has seen them.
     """
 
     def __init__(self, node: Node, send: Callable[[bytes], bool]) -> None:
@@ -42,6 +45,7 @@ class Peer:
         self._told = 0
         self._number = 0
         self.unseen: dict[SessionLike, int] = {}
+        self.misled: dict[int, int] = {}
 
     def wants(self, watchers: frozenset[str] | None, server: str) -> bool:
         """Whether a change has to be told.
@@ -51,6 +55,11 @@ class Peer:
         :param server: the Redis process where it was.
         """
         return watchers is None or self.watches != server or self.node.name in watchers
+
+    def mislead(self, sessions: Iterable[SessionLike]) -> None:
+        """It was told of sessions though it had not asked."""
+        for session in sessions:
+            self.misled[session.sid] = self._number
 
     def tell(self, kind: Kind, body: bytes, seen: int | None, new: Iterable[SessionLike]) -> bool:
         """Tells changes; False if there is no room for them.
@@ -86,6 +95,8 @@ class Peer:
 
     def heard(self, number: int) -> None:
         """The node had seen so many frames when it told what has just arrived."""
+        if self.misled:
+            self.misled = {sid: told for sid, told in self.misled.items() if told > number}
         while self.unseen:
             session, told = next(iter(self.unseen.items()))  # in the order of their numbers
             if told > number:

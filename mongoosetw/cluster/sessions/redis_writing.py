@@ -29,9 +29,10 @@ class Change:
     :ivar new: those that have become available.
     :ivar seen: how many frames of each node had arrived when the first of them did.
     :ivar told: the nodes that were told at once, because they were known to want it.
+    :ivar told_some: those that were told a part of it, at least.
     """
 
-    __slots__ = ("ended", "gone", "new", "seen", "there", "told")
+    __slots__ = ("ended", "gone", "new", "seen", "there", "told", "told_some")
 
     def __init__(self) -> None:
         self.there: dict[SessionLike, None] = {}
@@ -40,6 +41,7 @@ class Change:
         self.new: list[SessionLike] = []
         self.seen: Mapping[str, int] = {}
         self.told: set[Peer] | None = None
+        self.told_some: set[Peer] = set()
 
     def body(self) -> bytes:
         """The records of it, as all is now.
@@ -53,6 +55,7 @@ class Change:
     def tell(self, peers: set[Peer]) -> None:
         """A part of it was told to some nodes."""
         self.told = peers if self.told is None else self.told & peers
+        self.told_some |= peers
 
 
 Written: TypeAlias = "Callable[[JID, Change, frozenset[str] | None, str], None]"
