@@ -52,7 +52,9 @@ _BUSY = 4_000  # so many that wait for the disk slow their senders down
 _RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
 _HELD_TICKS = 4
-_INDEX_MOST = 16_000  # messages; by so many at once each costs two thirds of what it does by 4 000
+_INDEX_MOST = 16_000  # messages; by so many at once each costs two thirds of what it does by 4 000,
+_INDEX_SOME = 2_000  # but nobody waits for so few in vain
+_INDEX_BUSY = 64  # messages that wait for the disk: under load it is the cost that counts
 _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
 
@@ -163,7 +165,8 @@ class MessageLog:
             self._unshown = False
             after, self._swept = self._swept, settled
             Deferred.fromCoroutine(self._sweep(after, settled)).addErrback(_log_failure)
-        if self._unindexed >= _INDEX_MOST or (self._unindexed and self._ticks % _INDEX_TICKS == 0):
+        many = _INDEX_MOST if self._writer.waiting >= _INDEX_BUSY else _INDEX_SOME
+        if self._unindexed >= many or (self._unindexed and self._ticks % _INDEX_TICKS == 0):
             self._index().addErrback(_log_failure)
 
     async def _sweep(self, after: int, through: int) -> None:
