@@ -205,10 +205,13 @@ class Offline(Module[OfflineOptions]):
 
     def _is_for_another(self, session: SessionLike, stanza: Stanza) -> bool:
         """Whether another session gets a message by its id: later, or at another node."""
-        if stanza.to == session.jid or not self._can_wait(stanza.type, stanza.children):
+        others = self.host.sessions.of(session.bare)
+        if len(others) == 1 or stanza.to == session.jid:
             return False
-        others = [s for s in self.host.sessions.of(session.bare) if s.priority == session.priority]
-        return any(s in self._catching or not s.local for s in others)
+        if not self._can_wait(stanza.type, stanza.children):
+            return False
+        equal = [s for s in others if s.priority == session.priority]
+        return any(s in self._catching or not s.local for s in equal)
 
     @on(MessagesAcknowledged)
     def acknowledged(self, event: MessagesAcknowledged) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
-from mongoosetw.cluster.sessions.moving import MovingSession
+from mongoosetw.cluster.sessions.moving import place_of
 from mongoosetw.delivery import gone, is_shown
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.c2s import SessionLike
@@ -97,15 +97,7 @@ async def say_gone(
         if host is not None and await is_shown(host, jid, session.bare):
             back = host.sessions.get(jid)
             if back is None or not (back.available or strangers):
-                _place_of(session).deliver(gone(jid, session.jid))
-
-
-def _place_of(session: SessionLike) -> SessionLike:
-    """What takes what a session is told: if it is about to leave, that waits in its order."""
-    place = session.host.sessions.get(session.jid)
-    if isinstance(place, MovingSession) and place.sid == session.sid:
-        return place.for_relay
-    return session
+                place_of(session).deliver(gone(jid, session.jid))
 
 
 async def settled(pending: Awaitable[object]) -> None:

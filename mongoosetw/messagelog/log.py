@@ -52,9 +52,9 @@ _BUSY = 4_000  # so many that wait for the disk slow their senders down
 _RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
 _HELD_TICKS = 4
-_INDEX_MOST = 16_000  # messages; by so many at once each costs two thirds of what it does by 4 000,
-_INDEX_SOME = 2_000  # but nobody waits for so few in vain
-_INDEX_BUSY = 64  # messages that wait for the disk: under load it is the cost that counts
+_INDEX_MOST = 16_000  # messages: by so many at once each costs two thirds of what it does by 4 000
+_INDEX_SOME = 2_000  # the same where the wait of those that come meanwhile counts more
+_INDEX_BUSY = 64  # so many that wait for the disk are much: then the cost counts
 _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
 
@@ -459,7 +459,6 @@ class MessageLog:
         When this returns, each has its row; :meth:`take` there makes them that node's.
 
         :param user: whose session it is (bare JID).
-
         :raises mongoosetw.cluster.sessions.calls.CallFailed: who holds some does not answer.
         :raises DatabaseUnavailable: they cannot be written now.
         """

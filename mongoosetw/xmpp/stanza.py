@@ -52,6 +52,8 @@ class Stanza:
     """A message, presence or iq (RFC 6120 §8).
 
     Treat a stanza as a value: never change one that was handed to you, make a :meth:`copy`.
+    The server alone changes one: at the beginning of its way it sets the sender (:meth:`stamp`),
+    and at the end it may add a message's id (:meth:`extend`).
 
     :ivar known_children: the names of the direct children, None while nobody has looked for them;
         read :attr:`children`, or this one first where every call counts.
@@ -61,7 +63,7 @@ class Stanza:
     """
 
     __slots__ = (
-                "_element",
+        "_element",
         "_inner",
         "_raw",
         "_span",

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from mongoosetw.cluster.sessions.redis_watching import REFRESH
 from mongoosetw.xmpp.jid import JID
-from tests.cluster.directories import JULIET, ROMEO
+from tests.cluster.directories import JULIET, ROMEO, LocalSession
 from tests.cluster.redis_directories import RedisCase, RedisDirectories, RedisNode
 
 
@@ -124,16 +124,21 @@ class KnowledgeTests(RedisCase):
         self.assert_known(self.b, "romeo@localhost/second")
 
 
-    def test_told_late_and_unasked(self) -> None:
-        """Who follows a user once more is told how what went on that it had not asked for."""
+    def no_longer_followed(self) -> LocalSession:
+        """A session that b has followed; a does not know yet that it is not to be told any more."""
         romeo = self.a.open(ROMEO, 1)
         self.settle()
         self.ask(self.b, ROMEO)
         romeo.become(2)
         self.settle()
-        self.b.directory.detach(self.b.host)  # that b is no longer to be told is not known yet
+        self.b.directory.detach(self.b.host)
         self.b.serve("localhost")
         self.settle()
+        return romeo
+
+    def test_told_late_and_unasked(self) -> None:
+        """Who follows a user once more is told how what went on that it had not asked for."""
+        romeo = self.no_longer_followed()
         self.all.network.cut("a", "b")
         romeo.become(None)
         self.settle()
@@ -146,19 +151,25 @@ class KnowledgeTests(RedisCase):
 
     def test_told_unasked_no_more(self) -> None:
         """Who does not follow a user is not told of sessions that are new then."""
-        romeo = self.a.open(ROMEO, 1)
-        self.settle()
-        self.ask(self.b, ROMEO)
-        romeo.become(2)
-        self.settle()
-        self.b.directory.detach(self.b.host)
-        self.settle()
-        romeo.become(3)
+        self.no_longer_followed().become(3)
         self.settle()
         before = self.all.network.bytes["session"]
         self.a.open("romeo@localhost/second", 1)
         self.settle()
         self.assertEqual(self.all.network.bytes["session"], before)
+
+    def test_told_unasked_until_it_is_seen(self) -> None:
+        """Nor of others any more, when it has seen what it was told without having asked."""
+        romeo = self.no_longer_followed()
+        romeo.become(3)
+        self.ask(self.a, JULIET)
+        juliet = self.b.open(JULIET, 1)  # b tells that, and what it has seen
+        self.settle()
+        before = self.all.network.bytes["session"]
+        romeo.become(4)
+        self.settle()
+        self.assertEqual(self.all.network.bytes["session"], before)
+        juliet.close()
 
 
 class ConflictTests(RedisCase):

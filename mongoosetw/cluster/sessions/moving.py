@@ -268,6 +268,14 @@ class MovingSession(Elsewhere):
             waiting.callback(None)
 
 
+def place_of(session: SessionLike) -> SessionLike:
+    """What takes what a session is told: if it is about to leave, that waits in its order."""
+    place = session.host.sessions.get(session.jid)
+    if isinstance(place, MovingSession) and place.sid == session.sid:
+        return place.for_relay
+    return session
+
+
 class Moves:
     """The sessions of this node that move to others."""
 
