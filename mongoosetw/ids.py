@@ -17,13 +17,13 @@ class TimeIDs:
     :param now: microseconds since 1970; None: the system's clock.
     """
 
-    __slots__ = ("_last", "_node", "_now")
+    __slots__ = ("_last", "_nanoseconds", "_node")
 
     def __init__(self, node: int = 0, now: Callable[[], int] | None = None) -> None:
         if not 0 <= node < NODES:
             raise ValueError(f"node number {node} is not below {NODES}")
         self._node = node
-        self._now = now
+        self._nanoseconds = time_ns if now is None else lambda: now() * 1000
         self._last = 0
 
     @property
@@ -38,10 +38,9 @@ class TimeIDs:
 
     def next(self) -> int:
         """A new id, positive and below 2⁶³."""
-        now = time_ns() // 1000 if self._now is None else self._now()
-        last = self._last
-        if now <= last:
-            now = last + 1
+        now = self._nanoseconds() // 1000
+        if now <= self._last:
+            now = self._last + 1
         self._last = now
         return now << 8 | self._node
 

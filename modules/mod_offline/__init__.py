@@ -84,6 +84,7 @@ class Offline(Module[OfflineOptions]):
     async def start(self) -> None:
         """Opens the message log."""
         self.messages: MessageLog = await self.host.open_message_log()
+        self._alone = self.messages.alone
         self._catching: dict[SessionLike, tuple[CatchUp, Deferred[None]]] = {}
         self._not_ready: set[SessionLike] = set()
         self._turns: dict[JID, DeferredLock] = {}
@@ -140,7 +141,9 @@ class Offline(Module[OfflineOptions]):
             if entry is not None and not entry.fresh and self._is_on_its_way(entry):
                 self.messages.settle(session.bare, (entry,))  # it is written right now
                 event.stanza = marked(stanza, session.bare)
-            elif (entry is not None or self._catching) and self._is_for_another(session, stanza):
+            elif (self._catching or (entry is not None and not self._alone)) and (
+                self._is_for_another(session, stanza)
+            ):
                 self.messages.enter(stanza)
                 event.stanza = marked(stanza, session.bare)
             return None

@@ -1,16 +1,11 @@
 """A message's place in the log."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS, messages
+from mongoosetw.messagelog.tables import IN_OTHERS, IN_RECIPIENTS, IN_SENDERS
 from mongoosetw.storage.batch import Batch
-from mongoosetw.storage.bulk import Row
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Name
-
-if TYPE_CHECKING:  # types only
-    from sqlalchemy import Table
-
 
 WRITTEN: Final = Batch()
 """The batch of entries of which nothing was added to another one yet."""
@@ -22,8 +17,9 @@ class Entry:
     :ivar id: unique, sorts by time.
     :ivar shown: an archive shows the message, so it stays when it has been delivered.
     :ivar sender, recipient: the bare JIDs whose numbers the row has.
-    :ivar row: the row of ``message_log`` while it can be changed: ``batch`` is gathering still.
-    :ivar unit: all rows that are committed with it.
+    :ivar batch: with which what is known of it was written last; as long as that gathers it takes
+        more.
+    :ivar place: the message's place in that batch; negative if its row is in an earlier one.
     :ivar origin: number of the node that has written it, None for this one.
     :ivar holder: sid of the other node's session for which it is held where it was written;
         0 if it is not.
@@ -39,11 +35,10 @@ class Entry:
         "id",
         "marked",
         "origin",
+        "place",
         "recipient",
-        "row",
         "sender",
         "shown",
-        "unit",
     )
 
     def __init__(
@@ -51,21 +46,20 @@ class Entry:
         id: int,
         sender: JID | None = None,
         recipient: JID | None = None,
-        row: list[Any] | None = None,
-        *,
+        batch: Batch = WRITTEN,
+        place: int = -1,
         shown: bool = False,
     ) -> None:
         """
-        :param row: of a message that is logged now, and here.
+        :param batch: of a message that is logged now, and here.
         """
         self.id = id
         self.shown = shown
         self.sender = sender
         self.recipient = recipient
-        self.row = row
-        self.unit: list[tuple[Table, Row]] = [] if row is None else [(messages, row)]
-        self.batch = WRITTEN
-        self.fresh = row is not None
+        self.batch = batch
+        self.place = place
+        self.fresh = place >= 0
         self.origin: int | None = None
         self.holder = 0
         self.marked: tuple[Name, ...] | None = None
@@ -75,10 +69,10 @@ class Entry:
         return user is self.recipient or user == self.recipient
 
     def flag_of(self, user: JID) -> int:
-        """The flag of the archive of the sender or the recipient; 0 of anybody else's."""
+        """The flag of a user's archive (bare JID)."""
         if user is self.sender or user == self.sender:
             return IN_SENDERS
-        return IN_RECIPIENTS if self.is_for(user) else 0
+        return IN_RECIPIENTS if self.is_for(user) else IN_OTHERS
 
     @property
     def foreign(self) -> bool:

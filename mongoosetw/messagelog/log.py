@@ -30,7 +30,6 @@ from mongoosetw.messagelog.tables import (
     positions,
 )
 from mongoosetw.storage.batch import Batch, LogWriter
-from mongoosetw.storage.bulk import Row
 from mongoosetw.storage.lookup import Lookup
 from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.xmpp.errors import StanzaError
@@ -38,23 +37,21 @@ from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
-    from sqlalchemy import Table
-
     from mongoosetw.server import Server
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_Entered: TypeAlias = "list[tuple[list[tuple[Table, Row]], Stanza]]"
+_Entered: TypeAlias = list[tuple[int, Stanza]]  # with their places
 _LIMIT = 20_000
 _INTERVAL = 0.002  # seconds between commits
 _LONGEST = 0.035  # seconds, under load
-_BUSY = 4_000  # so many that wait for the disk slow their senders down
+_TOO_MANY = 4_000  # so many that wait for the disk slow their senders down
+_MANY = 64  # so many that wait for it are much: then what each costs counts
 _RECIPIENT, _FLAGS, _HOLDER = 2, 3, 4  # columns of message_log
 _TICK = 1.0  # seconds
 _HELD_TICKS = 4
 _INDEX_MOST = 16_000  # messages: by so many at once each costs two thirds of what it does by 4 000
-_INDEX_SOME = 2_000  # the same where the wait of those that come meanwhile counts more
-_INDEX_BUSY = 64  # so many that wait for the disk are much: then the cost counts
+_INDEX_SOME = 1_000  # the same where the wait of those that come meanwhile counts more
 _INDEX_TICKS = 30
 _SWEEP_TICKS = 10
 
@@ -165,7 +162,7 @@ class MessageLog:
             self._unshown = False
             after, self._swept = self._swept, settled
             Deferred.fromCoroutine(self._sweep(after, settled)).addErrback(_log_failure)
-        many = _INDEX_MOST if self._writer.waiting >= _INDEX_BUSY else _INDEX_SOME
+        many = _INDEX_MOST if self.busy else _INDEX_SOME
         if self._unindexed >= many or (self._unindexed and self._ticks % _INDEX_TICKS == 0):
             self._index().addErrback(_log_failure)
 
@@ -198,12 +195,20 @@ class MessageLog:
         if entry is None:
             return self._log(stanza)
         if entry.batch is not self._writer.gathering:
-            entry.row, entry.unit = None, []
-            self._add(stanza, entry)
+            try:
+                entry.batch = self._writer.room()
+            except DatabaseUnavailable as error:
+                raise StanzaError("internal-server-error", "wait") from error
+            entry.place = entry.batch.apart()
+            if stanza.receipt is not None:
+                self._await(stanza, entry)
         return entry
 
-    def _log(self, stanza: Stanza) -> Entry:
-        """Writes a message that is not in the log."""
+    def _log(self, stanza: Stanza, shown_to: JID | None = None) -> Entry:
+        """Writes a message that is not in the log.
+
+        :param shown_to: the sender, if the archive is to show it (bare JID).
+        """
         sender, known = stanza.from_, self._owners.known
         assert sender is not None
         here = sender.bare
@@ -215,42 +220,42 @@ class MessageLog:
         if identifier > self._reach.end:
             self._reach.extend(identifier)
         xml = stanza.to_bytes()
-        row = [identifier, first, second, 0, 0, sender.text, to.text, xml.decode()]
-        entry = Entry(identifier, here, there, row)
-        self._add(stanza, entry, len(xml))
-        stanza.log = entry
-        return entry
-
-    def _add(self, stanza: Stanza, entry: Entry, size: int = 0) -> None:
-        """Has an entry's unit committed, and the stanza wait for that."""
+        shown = shown_to is here
+        flags = IN_SENDERS if shown else 0
+        row = (identifier, first, second, flags, 0, sender.text, to.text, xml.decode())
         try:
-            batch = entry.batch = self._writer.add(entry.unit, None, size)
+            batch = self._writer.put(row, len(xml))
         except DatabaseUnavailable as error:
             raise StanzaError("internal-server-error", "wait") from error
+        if shown:
+            self._unindexed += 1
+        entry = stanza.log = Entry(identifier, here, there, batch, batch.last, shown)
         if stanza.receipt is not None:
-            stanza.receipt.hold()
-            if batch is not self._batch:
-                self._begin(batch)
-            self._entered.append((entry.unit, stanza))
+            self._await(stanza, entry)
+        return entry
+
+    def _await(self, stanza: Stanza, entry: Entry) -> None:
+        """Has a stanza count as handled when what was written of it is committed."""
+        assert stanza.receipt is not None
+        stanza.receipt.hold()
+        if entry.batch is not self._batch:
+            self._begin(entry.batch)
+        self._entered.append((entry.place, stanza))
 
     def _begin(self, batch: Batch) -> None:
         """Notes from now on which stanzas count as handled when a batch is committed."""
         self._batch, self._entered = batch, []
         batch.when_committed(partial(self._committed, batch, self._entered))
 
-    def _committed(
-        self, batch: Batch, entered: _Entered, error: Exception | None
-    ) -> None:
+    def _committed(self, batch: Batch, entered: _Entered, error: Exception | None) -> None:
         """The rows of stanzas are on disk, or the database has refused them."""
         if isinstance(error, DatabaseUnavailable):
             return  # the server stops: the senders get no acknowledgement, and send them again
         refused = batch.refused
-        for unit, stanza in entered:
-            if refused and id(unit) in refused:
-                logger.error("message_not_logged id=%d", stanza.log.id, exc_info=refused[id(unit)])
+        for place, stanza in entered:
+            if refused and place in refused:
+                logger.error("message_not_logged id=%d", stanza.log.id, exc_info=refused[place])
                 self._router.bounce(stanza, StanzaError("internal-server-error", "wait"))
-            stanza.log.row = None  # the recipient's queue may keep the entry for long
-            unit.clear()
             assert stanza.receipt is not None
             stanza.receipt.release()
 
@@ -261,24 +266,21 @@ class MessageLog:
         """
         entry: Entry | None = stanza.log
         if entry is None:
-            entry = self._log(stanza)
+            entry = self._log(stanza, user)
+            if entry.shown:
+                return entry
         elif entry.batch is not self._writer.gathering:
             entry = self.enter(stanza)
         if not entry.shown:
             entry.shown = True
             self._unindexed += 1
-        row = entry.row
-        if row is None:
-            entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
-        elif user is entry.recipient:
-            row[_FLAGS] |= IN_RECIPIENTS
-        elif user is entry.sender:
-            row[_FLAGS] |= IN_SENDERS
-        elif flag := entry.flag_of(user):
-            row[_FLAGS] |= flag
-        else:
-            row[_FLAGS] |= IN_OTHERS
-            entry.unit.append((archive, (self.owner(user), entry.id, self.owner(remote))))
+        batch, place = entry.batch, entry.place
+        if place >= 0:
+            flag = IN_RECIPIENTS if user is entry.recipient else entry.flag_of(user)
+            batch.values[place + _FLAGS] |= flag
+            if flag != IN_OTHERS:
+                return entry
+        batch.more(place, archive, (self.owner(user), entry.id, self.owner(remote)))
         return entry
 
     def hold(self, stanza: Stanza, user: JID, holder: int) -> Entry:
@@ -300,16 +302,15 @@ class MessageLog:
             entry = self.enter(stanza)
         entry.fresh = False
         self._unshown = self._unshown or not entry.shown
-        row = entry.row
-        held = self.held
+        batch, place, held = entry.batch, entry.place, self.held
         mine = user is entry.recipient or entry.is_for(user)
-        if row is not None and mine and entry.id > held.settled:
-            row[_HOLDER] = holder
-            held.add(entry.id, row[_RECIPIENT], holder)
+        if place >= 0 and mine and entry.id > held.settled:
+            batch.values[place + _HOLDER] = holder
+            held.add(entry.id, batch.values[place + _RECIPIENT], holder)
         else:
             owner = self.owner(user)
             self._may_wait.add(owner)
-            entry.unit.append((pending, (owner, entry.id, holder, None)))
+            batch.more(place, pending, (owner, entry.id, holder, None))
         return entry
 
     def pend(self, stanza: Stanza, user: JID, expire: int | None = None) -> Entry:
@@ -325,7 +326,7 @@ class MessageLog:
         entry = self.enter(stanza)
         owner = self.owner(user)
         self._may_wait.add(owner)
-        entry.unit.append((pending, (owner, entry.id, None, expire)))
+        entry.batch.more(entry.place, pending, (owner, entry.id, None, expire))
         self._nodes.waits(user, owner)
         return entry
 
@@ -377,9 +378,14 @@ class MessageLog:
 
         Without a database nobody waits: messages are taken up to the bound, then refused.
         """
-        if self._writer.waiting < _BUSY or self._writer.away:
+        if self._writer.sealed < _TOO_MANY or self._writer.away:
             return None
         return self._writer.barrier()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is much to be written: what can be put off had better be."""
+        return self._writer.waiting >= _MANY
 
     # -- reading
 

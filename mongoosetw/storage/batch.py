@@ -2,19 +2,19 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
-from typing import TypeAlias, cast
+from typing import Any
 
 from sqlalchemy import Connection, Table
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from mongoosetw.storage.bulk import BulkTable, Key, Row, bulk_table
+from mongoosetw.storage.bulk import BulkTable, Key, Row, bulk_table, rows
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.faults import timed_out
+from mongoosetw.storage.units import Batch, Done, Entries, Removal, Unit, sum_up
 from mongoosetw.storage.work import DatabaseUnavailable, Work, perform_each, reason
 
 __all__ = ["Batch", "Done", "LogWriter", "Unit"]
@@ -24,107 +24,6 @@ logger = logging.getLogger(__name__)
 _FIRST_DELAY = 0.1
 _LAST_DELAY = 5.0
 _REST = 0.000_15  # seconds for each unit of the last commit
-
-Unit: TypeAlias = Sequence[tuple[Table, Row]]
-"""Rows that are committed together or not at all, each with its table."""
-Done: TypeAlias = Callable[[Exception | None], object]
-"""Is told once, in the reactor's thread: None after the commit, or what went wrong."""
-
-
-class _Removal:
-    __slots__ = ("keys", "table")
-
-    def __init__(self, table: Table, keys: Sequence[Key]) -> None:
-        self.table = table
-        self.keys = keys
-
-
-_Entry: TypeAlias = Unit | _Removal
-
-
-class Batch:
-    """Units that share a commit.
-
-    :ivar settled: whether the commit happened, or never will.
-    :ivar error: the first error of a settled batch; None: all of it is committed.
-    :ivar refused: what went wrong with each unit that was not stored, by the ``id()`` of the unit.
-    :ivar weight: the bytes that its units hold.
-    """
-
-    __slots__ = (
-        "_byte_room",
-        "_callbacks",
-        "_dones",
-        "_room",
-        "entries",
-        "error",
-        "refused",
-        "settled",
-        "weight",
-    )
-
-    def __init__(self, room: int = 0, byte_room: int = 0) -> None:
-        """
-        :param room: units that it takes.
-        :param byte_room: bytes that these may hold.
-        """
-        self._room = room
-        self._byte_room = byte_room
-        self.settled = False
-        self.error: Exception | None = None
-        self.refused: dict[int, Exception] = {}
-        self.entries: list[_Entry] = []
-        self.weight = 0
-        self._dones: dict[int, Done] = {}  # by the place of their entries
-        self._callbacks: list[Done] = []
-
-    def take(self, entry: _Entry, done: Done | None, size: int = 0) -> bool:
-        """Takes one more, and who is told of it; whether it has room for another then."""
-        entries = self.entries
-        if done is not None:
-            self._dones[len(entries)] = done
-        entries.append(entry)
-        self.weight += size
-        return len(entries) < self._room and self.weight <= self._byte_room
-
-    def when_committed(self, callback: Done) -> None:
-        """Has the callback told of the commit; at once, if the batch is settled.
-
-        The error, if there is one, may be another unit's: see ``refused``, or give ``add`` a
-        callback to be told of one unit.
-        """
-        if self.settled:
-            callback(self.error)
-        else:
-            self._callbacks.append(callback)
-
-    def settle(self, errors: Sequence[Exception | None] | None) -> None:
-        """Tells everybody: units in their order, then those who wait for the batch.
-
-        :param errors: of each entry; None: all are stored.
-        """
-        self.settled = True
-        entries, self.entries = self.entries, []
-        dones, self._dones = self._dones, {}
-        callbacks, self._callbacks = self._callbacks, []
-        if errors is not None:
-            self.refused = {
-                id(unit): error
-                for unit, error in zip(entries, errors, strict=True)
-                if error is not None
-            }
-            self.error = next(iter(self.refused.values()), None)
-        for place, done in dones.items():
-            _tell(done, None if errors is None else errors[place])
-        for callback in callbacks:
-            _tell(callback, self.error)
-
-
-def _tell(callback: Done, error: Exception | None) -> None:
-    try:
-        callback(error)
-    except Exception:  # boundary: the others are told nevertheless
-        logger.exception("log_callback_failed callback=%r", callback)
 
 
 class LogWriter:
@@ -137,6 +36,7 @@ class LogWriter:
         batch = log.add(unit, self._stored, len(body))   # self._stored(error | None)
         batch.when_committed(other)                      # cheaper, if many wait for it
         log.remove(PENDING, [(owner, id)])
+        log.put((id, sender, body), len(body))           # cheapest: a row of the first table
         await log.barrier()                              # everything above is committed
 
     *Order.* Units and removals take effect in the order in which they were added: a later one
@@ -150,6 +50,8 @@ class LogWriter:
     commit of which nobody knows whether it happened can be repeated. Never give a key to
     other content. Keys are values, or tuples if the primary key has several columns.
 
+    *Rows of the first table* may be :meth:`put` alone, if their keys were never used before.
+
     *Callbacks* run in the reactor's thread, in the order of ``add``, never within ``add``;
     with None once the commit is synced to disk. An exception means that the unit was not
     stored: what the database said of its rows (the other units of the batch are stored), or
@@ -157,7 +59,8 @@ class LogWriter:
 
     *Without a database* units wait, and are tried again after a growing delay for as long as
     it takes; callbacks just come late. When ``limit`` units or ``byte_limit`` bytes wait,
-    ``add`` raises DatabaseUnavailable and the unit is not taken. ``remove`` always succeeds.
+    ``add``, ``put`` and ``room`` raise DatabaseUnavailable and nothing is taken. ``remove``
+    always succeeds.
 
     *Over a database without threads* (tests) the commit comes with the next turn of the clock
     (``settle()`` of ServerTestCase, ``clock.advance(0)``).
@@ -166,7 +69,7 @@ class LogWriter:
 
     :ivar gathering: the batch that takes what is added now, if there is one; its units may still
         be extended.
-    :ivar waiting: units and removals that are not committed yet.
+    :ivar sealed: units and removals that are not committed yet, of the batches that take no more.
     """
 
     def __init__(
@@ -211,8 +114,8 @@ class LogWriter:
         self._interval = interval if db.threaded else 0.0
         self._longest = max(interval, longest) if db.threaded else 0.0
         self._next = 0.0
-        self.waiting = 0
-        self._weight = 0  # of the batches that take no more
+        self.sealed = 0
+        self._weight = 0  # of the same
 
     def add(self, unit: Unit, done: Done | None = None, size: int = 0) -> Batch:
         """Takes a unit; it is committed with the returned batch.
@@ -221,30 +124,64 @@ class LogWriter:
         :param size: about how many bytes the rows hold.
         :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
         """
-        if self.waiting >= self._limit or self._weight > self._byte_limit or self._closed:
-            raise DatabaseUnavailable(f"too many rows wait for {self._name}")
-        batch = self.gathering or self._new_batch()
-        self.waiting += 1
-        if not batch.take(unit, done, size):
-            self._seal()
+        batch = self.room()
+        batch.take(unit, done, size)
         return batch
+
+    def room(self) -> Batch:
+        """The batch that takes what is added now; there is room for one more.
+
+        :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
+        """
+        batch = self.gathering
+        if batch is not None and batch.count < batch.room and batch.weight <= batch.byte_room:
+            return batch
+        return self._make_room()
+
+    def put(self, row: Row, size: int = 0) -> Batch:
+        """Takes a row of the first table, under a key that was never used before.
+
+        ``last`` of the returned batch is its place there (see :class:`Batch`).
+
+        :param size: about how many bytes it holds.
+        :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
+        """
+        batch = self.gathering
+        if batch is None or batch.count >= batch.room or batch.weight > batch.byte_room:
+            batch = self._make_room()
+        values = batch.values
+        batch.last = len(values)
+        values += row
+        batch.count += 1
+        batch.weight += size
+        return batch
+
+    def _make_room(self) -> Batch:
+        if self.waiting >= self._limit or self.weight > self._byte_limit or self._closed:
+            raise DatabaseUnavailable(f"too many rows wait for {self._name}")
+        return self._new_batch()
 
     def remove(self, table: Table, keys: Iterable[Key], done: Done | None = None) -> Batch:
         """Removes the rows of these keys, those added before included.
 
         After :meth:`close` it does nothing, and the batch and ``done`` say so at once.
         """
-        entry = _Removal(table, list(keys))
-        if not self._closed:
-            batch = self.gathering or self._new_batch()
-            self.waiting += 1
-            if not batch.take(entry, done):
-                self._seal()
+        removal = Removal(table, list(keys))
+        if self._closed:
+            batch = Batch()
+            batch.take(removal, done)
+            batch.settle({}, DatabaseUnavailable(f"{self._name} is closed"))
             return batch
-        batch = Batch()
-        batch.take(entry, done)
-        batch.settle([DatabaseUnavailable(f"{self._name} is closed")])
+        batch = self.gathering or self._new_batch()
+        if batch.count >= self._size:
+            batch = self._new_batch()
+        batch.take(removal, done)
         return batch
+
+    @property
+    def waiting(self) -> int:
+        """Units and removals that are not committed yet."""
+        return self.sealed + (0 if self.gathering is None else self.gathering.count)
 
     @property
     def weight(self) -> int:
@@ -286,12 +223,14 @@ class LogWriter:
     def _seal(self) -> None:
         """The batch that takes what is added takes no more."""
         if self.gathering is not None:
+            self.sealed += self.gathering.count
             self._weight += self.gathering.weight
             self.gathering = None
 
     def _new_batch(self) -> Batch:
-        byte_room = max(0, self._byte_limit - self._weight)
-        batch = self.gathering = Batch(self._size, byte_room)
+        self._seal()
+        room = min(self._size, self._limit - self.sealed)
+        batch = self.gathering = Batch(room, self._byte_limit - self._weight)
         self._batches.append(batch)
         if not self._busy and self._call is None:
             self._call = self._clock.callLater(self._rest, self._wake_up)
@@ -312,31 +251,31 @@ class LogWriter:
                 self._seal()
             self._busy = True
             batch = self._batches[0]
-            rest = min(self._interval + len(batch.entries) * _REST, self._longest)
+            rest = min(self._interval + batch.count * _REST, self._longest)
             self._next = self._clock.seconds() + rest
             self._write(batch, fresh=not self._delay)
 
     def _write(self, batch: Batch, *, fresh: bool) -> None:
-        write = partial(self._write_entries, batch.entries, fresh)
+        write = partial(self._write_batch, batch, fresh)
         self._db.run(self._name, write).addBoth(self._written, batch, fresh)
 
     def _written(self, result: Failure | None, batch: Batch, fresh: bool) -> None:
         if not isinstance(result, Failure):
-            self._settle(None, batch)
+            self._settle({}, batch)
         elif result.check(DatabaseUnavailable) or timed_out(result.value):
             self._try_later(result)
         elif fresh:
             self._write(batch, fresh=False)
         else:
-            each = self._db.run(self._name, partial(self._write_each, batch.entries))
+            each = self._db.run(self._name, partial(self._write_each, batch))
             each.addCallbacks(self._settle, self._try_later, callbackArgs=(batch,))
 
-    def _settle(self, errors: Sequence[Exception | None] | None, batch: Batch) -> None:
+    def _settle(self, refused: dict[int, Exception], batch: Batch) -> None:
         if self._delay:
             logger.info("log_resumed name=%s waiting=%d", self._name, self.waiting)
         self._delay = 0.0
         self._batches.popleft()
-        self.waiting -= len(batch.entries)
+        self.sealed -= batch.count
         self._weight -= batch.weight
         if self._db.threaded:  # it works on while callbacks do
             self._busy = False
@@ -344,9 +283,9 @@ class LogWriter:
                 self._call = self._clock.callLater(rest, self._wake_up)
             else:
                 self._wake_up()
-            batch.settle(errors)
+            batch.settle(refused)
         else:
-            batch.settle(errors)
+            batch.settle(refused)
             self._busy = False
             self._wake_up()
 
@@ -364,59 +303,59 @@ class LogWriter:
         unavailable = DatabaseUnavailable(_said(failure))
         logger.error("log_lost name=%s units=%d reason=%s", self._name, self.waiting, unavailable)
         batches, self._batches, self.gathering = self._batches, deque(), None
-        self.waiting = self._weight = 0
+        self.sealed = self._weight = 0
         for batch in batches:
-            batch.settle([unavailable] * len(batch.entries))
+            batch.settle({}, unavailable)
 
     # The rest runs in the database's thread.
 
+    def _write_batch(self, batch: Batch, fresh: bool, connection: Connection) -> None:
+        self._write_entries(batch.values, batch.entries, fresh, connection)
+
     def _write_entries(
-        self, entries: Sequence[_Entry], fresh: bool, connection: Connection
+        self, values: list[Any], entries: Entries, fresh: bool, connection: Connection
     ) -> None:
-        kept, gone = _sum_up(self._tables, entries)
+        kept, gone = sum_up(self._tables, values, entries)
         for table, bulk in self._tables.items():
             if table in gone:  # first: a row that was added again after its removal stays
                 bulk.delete(connection, list(gone[table]))
             if kept[table]:
                 bulk.insert(connection, kept[table], fresh=fresh)
 
-    def _write_each(
-        self, entries: Sequence[_Entry], connection: Connection
-    ) -> list[Exception | None]:
-        """One by one, to find those that the database refuses: returns its answer to each."""
-        works = [Work(self._name, partial(self._write_entries, [e], False)) for e in entries]
-        perform_each(connection, works)
-        errors = [work.outcome and work.outcome.value for work in works]
-        for error in errors:
-            if error is not None and timed_out(error):
+    def _write_each(self, batch: Batch, connection: Connection) -> dict[int, Exception]:
+        """One by one, to find what the database refuses: returns its answers, by place."""
+        refused: dict[int, Exception] = {}
+        while True:
+            attempt = connection.begin_nested()
+            if self._writes_all_but(refused, batch, connection):
+                attempt.commit()
+                return refused
+            attempt.rollback()
+
+    def _writes_all_but(
+        self, refused: dict[int, Exception], batch: Batch, connection: Connection
+    ) -> bool:
+        """Adds what else is refused; False if some of it is written, which is to be undone."""
+        written = set()
+        for place, write in self._each(batch):
+            if place in refused:
+                continue
+            work = Work(self._name, write)
+            perform_each(connection, [work])
+            if work.outcome is None:
+                written.add(place)
+                continue
+            error = refused[place] = work.outcome.value
+            if timed_out(error):
                 raise DatabaseUnavailable(reason(error))
-        return errors
+        return written.isdisjoint(refused)
 
-
-def _sum_up(
-    tables: Mapping[Table, BulkTable], entries: Sequence[_Entry]
-) -> tuple[dict[Table, list[Row]], dict[Table, set[Key]]]:
-    """The rows to insert and the keys to remove before, with the same end as one by one."""
-    gone: dict[Table, set[Key]] = {e.table: set() for e in entries if type(e) is _Removal}
-    by_key: dict[Table, dict[Key, Row]] = {table: {} for table in gone}
-    kept: dict[Table, list[Row]] = {table: [] for table in tables}
-    if not gone:
-        for table, row in chain.from_iterable(cast("Sequence[Unit]", entries)):
-            kept[table].append(row)
-    for entry in entries if gone else ():
-        if isinstance(entry, _Removal):
-            gone[entry.table].update(entry.keys)
-            for key in entry.keys:
-                by_key[entry.table].pop(key, None)
-            continue
-        for table, row in entry:
-            if table in gone:
-                by_key[table].setdefault(tables[table].key(row), row)
-            else:
-                kept[table].append(row)
-    for table, rows in by_key.items():
-        kept[table].extend(rows.values())
-    return kept, gone
+    def _each(self, batch: Batch) -> Iterator[tuple[int, Callable[[Connection], None]]]:
+        width = next(iter(self._tables.values())).width
+        for number, row in enumerate(rows(batch.values, width)):
+            yield number * width, partial(self._write_entries, list(row), (), False)
+        for entry in batch.entries:
+            yield entry[0], partial(self._write_entries, [], (entry,), False)
 
 
 def _said(failure: Failure) -> str:

@@ -36,13 +36,16 @@ class BulkTable(Protocol):
     """Writes the rows of one table, and removes them.
 
     :ivar key: takes the key out of a row.
+    :ivar width: how many values a row has.
     """
 
     key: Callable[[Row], Key]
+    width: int
 
-    def insert(self, connection: Connection, rows: Sequence[Row], *, fresh: bool) -> None:
+    def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """Inserts rows, but none whose key is there already.
 
+        :param values: of one row after the other.
         :param fresh: none of the keys should be there; an IntegrityError tells if one is.
         """
 
@@ -62,6 +65,11 @@ def bulk_table(table: Table, dialect: Dialect) -> BulkTable:
 def _key_of(table: Table) -> Callable[[Row], Key]:
     columns = list(table.columns)
     return itemgetter(*(columns.index(column) for column in table.primary_key.columns))
+
+
+def rows(values: Sequence[Any], width: int) -> list[Row]:
+    """Rows whose values are one after the other."""
+    return [values[start : start + width] for start in range(0, len(values), width)]
 
 
 def _names(columns: Iterable[Column[Any]]) -> str:
@@ -85,15 +93,15 @@ class _SQLiteTable:
         self.key = _key_of(table)
         self._name = f'"{table.name}"'
         self._columns = _names(table.columns)
-        self._width = len(table.columns)
+        self.width = len(table.columns)
         self._keys = [f'"{column.name}" = ?' for column in table.primary_key.columns]
-        most = _PARAMETERS // self._width
+        most = _PARAMETERS // self.width
         self._sizes = [size for size in _SIZES if size <= most]
         self._insert = cache(self._make_insert)
         self._delete = cache(self._make_delete)
 
     def _make_insert(self, rows: int) -> str:
-        row = f"({', '.join('?' * self._width)})"
+        row = f"({', '.join('?' * self.width)})"
         values = ", ".join([row] * rows)
         return f"INSERT INTO {self._name} ({self._columns}) VALUES {values} ON CONFLICT DO NOTHING"
 
@@ -102,13 +110,14 @@ class _SQLiteTable:
         each = f"({' AND '.join(self._keys)})"
         return f"DELETE FROM {self._name} WHERE {' OR '.join([each] * keys)}"
 
-    def insert(self, connection: Connection, rows: Sequence[Row], *, fresh: bool) -> None:
+    def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """See :class:`BulkTable`."""
-        done = 0
-        while done < len(rows):
-            chunk = rows[done : done + self._sized(len(rows) - done)]
-            self._execute(connection, self._insert, chunk)
-            done += len(chunk)
+        done, all_rows = 0, len(values) // self.width
+        while done < all_rows:
+            end = done + self._sized(all_rows - done)
+            chunk = values[done * self.width : end * self.width]
+            self._execute(connection, self._insert, chunk, self.width)
+            done = end
 
     def _sized(self, rows: int) -> int:
         """How many of these rows go into one statement: all, unless that takes much filling."""
@@ -120,16 +129,21 @@ class _SQLiteTable:
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
         """See :class:`BulkTable`."""
-        rows = keys if len(self._keys) > 1 else [(key,) for key in keys]
-        for chunk in _chunks(rows, _SIZES[-1]):
-            self._execute(connection, self._delete, chunk)
+        width = len(self._keys)
+        for chunk in _chunks(keys, _SIZES[-1]):
+            values = list(chain.from_iterable(chunk) if width > 1 else chunk)
+            self._execute(connection, self._delete, values, width)
 
     def _execute(
-        self, connection: Connection, statement: Callable[[int], str], rows: Sequence[Row]
+        self,
+        connection: Connection,
+        statement: Callable[[int], str],
+        values: list[Any],
+        width: int,
     ) -> None:
-        size = self._sizes[bisect_left(self._sizes, len(rows))]
-        padded = chain(rows, repeat(rows[-1], size - len(rows)))
-        execute(connection, statement(size), tuple(chain.from_iterable(padded)))
+        given = len(values) // width
+        size = self._sizes[bisect_left(self._sizes, given)]
+        execute(connection, statement(size), values + values[-width:] * (size - given))
 
 
 # PostgreSQL 15, "Binary Format" of COPY: signature, flags, length of the header's extension.
@@ -180,6 +194,7 @@ class _PostgreSQLTable:
 
     def __init__(self, table: Table, packers: Sequence[_Packer]) -> None:
         self.key = _key_of(table)
+        self.width = len(packers)
         self._packers = packers
         self._count = struct.pack(">h", len(packers))
         self._columns = [column.name for column in table.columns]
@@ -189,12 +204,13 @@ class _PostgreSQLTable:
         self._delete = f"DELETE FROM {name} WHERE ({_names(keys)}) IN (VALUES "
         self._places = f"({', '.join(['%s'] * len(keys))})"
 
-    def insert(self, connection: Connection, rows: Sequence[Row], *, fresh: bool) -> None:
+    def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """See :class:`BulkTable`."""
         if fresh:
-            self._copy_in(connection, rows)
+            self._copy_in(connection, values)
         else:
-            named = [dict(zip(self._columns, row, strict=True)) for row in rows]
+            each = rows(values, self.width)
+            named = [dict(zip(self._columns, row, strict=True)) for row in each]
             connection.execute(self._insert, named)
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
@@ -205,10 +221,11 @@ class _PostgreSQLTable:
             values = tuple(chunk) if one else tuple(chain.from_iterable(chunk))
             connection.exec_driver_sql(statement, values)
 
-    def _copy_in(self, connection: Connection, rows: Sequence[Row]) -> None:
-        columns = zip(*rows, strict=True)
-        packed = [pack(column) for pack, column in zip(self._packers, columns, strict=True)]
-        fields = zip(repeat(self._count, len(rows)), *chain.from_iterable(packed), strict=True)
+    def _copy_in(self, connection: Connection, values: list[Any]) -> None:
+        width = self.width
+        packed = [pack(values[place::width]) for place, pack in enumerate(self._packers)]
+        counts = repeat(self._count, len(values) // width)
+        fields = zip(counts, *chain.from_iterable(packed), strict=True)
         data = b"".join([_HEADER, *chain.from_iterable(fields), _TRAILER])
         call(connection, self._copy, lambda driver: self._send(driver, data))
 

@@ -56,7 +56,7 @@ class Tables:
 
     def _insert(self, table: Any, row: tuple[Any, ...]) -> None:
         bulk = bulk_table(table, self._db.engine.dialect)
-        self.run(lambda connection: bulk.insert(connection, [row], fresh=False))
+        self.run(lambda connection: bulk.insert(connection, list(row), fresh=False))
 
     def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
         """What columns of a table hold, in order."""
