@@ -204,8 +204,8 @@ class MAM(Module[MAMOptions]):
 
     @every(5.0)
     def follow(self) -> None:
-        """Makes the words of new messages searchable while nothing else is to be written."""
-        if self.options.full_text_search and not self.db.waiting:
+        """Makes the words of new messages searchable while not much else is to be written."""
+        if self.options.full_text_search:
             self.host.in_background(self._upkeep.follow())
 
     @every(3600.0)
@@ -271,7 +271,7 @@ class MAM(Module[MAMOptions]):
     async def _page(self, user: JID, asked: query.Query) -> Page:
         await self.messages.indexed()
         if asked.text:
-            await self._upkeep.follow(to_the_end=True)
+            await self._upkeep.follow_to_the_end()
         owner = self.messages.number(user)
         remote = None if asked.with_ is None else self.messages.number(asked.with_.bare)
         count = not self.options.enforce_simple_queries

@@ -6,6 +6,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from twisted.internet.task import deferLater
+
 from modules.mod_mam import results, retention, retraction, search
 from modules.mod_mam.options import MAMOptions
 from modules.mod_mam.query import HIGHEST
@@ -21,8 +23,10 @@ if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
 
 _DAY = 86_400
-_STEPS = 4
-"""Batches of messages that become searchable in one go, while nothing else is to do."""
+_FEW = 50
+"""Messages that become searchable in one go: a commit that comes meanwhile waits for them."""
+_PAUSE = 0.03
+"""Seconds between two such goes."""
 
 
 class Upkeep:
@@ -39,17 +43,33 @@ class Upkeep:
             None if keeps.max_messages == inf else int(keeps.max_messages),
         )
         self._busy = False
+        self._following = False
 
     # -- search
 
-    async def follow(self, *, to_the_end: bool = False) -> None:
-        """Makes the words of messages that were logged meanwhile searchable."""
+    async def follow(self) -> None:
+        """Makes the words of messages that were logged meanwhile searchable, a few at a time.
+
+        Whoever sends a message waits for the same writer. So others are let past between two goes,
+        and as long as there are many of them nothing is done.
+        """
+        if self._following:
+            return
+        self._following = True
+        try:
+            while not self._log.busy and await self._follow(_FEW):
+                await deferLater(self._host.server.clock, _PAUSE)
+        finally:
+            self._following = False
+
+    async def follow_to_the_end(self) -> None:
+        """Makes the words of all messages that are logged searchable, for somebody who waits."""
+        while await self._follow(search.BATCH):
+            pass
+
+    async def _follow(self, most: int) -> bool:
         node = self._host.server.ids.node
-        step = 0
-        while to_the_end or step < _STEPS:
-            step += 1
-            if not await self._db.run("mam_follow", lambda c: search.follow(c, node)):
-                return
+        return await self._db.run("mam_follow", lambda c: search.follow(c, node, most))
 
     # -- retraction
 

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from twisted.internet.defer import fail
+
 from modules.mod_mam.tables import SCHEMA
 from mongoosetw.core_tables import SCHEMAS
 from mongoosetw.storage.database import Database
+from mongoosetw.storage.work import DatabaseUnavailable
 from mongoosetw.testing.client import Client
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.testing.storage_contract import empty_postgresql
@@ -376,11 +379,40 @@ class SearchTests(ArchiveTestCase):
         self.say(self.juliet, "another rose")
         self.assertEqual(len(self.search(self.juliet, "rose").ids), 3)
 
+    def follow_calls(self, *, log: bool = True) -> list[str]:
+        """Grows with each go that makes words searchable.
+
+        :param log: whether the database takes messages.
+        """
+        run, names = self.server.db.run, list[str]()
+
+        def noted(name: str, function: Any) -> Any:
+            names.extend([name] * (name == "mam_follow"))
+            refused = name == "message_log" and not log
+            return fail(DatabaseUnavailable("gone")) if refused else run(name, function)
+
+        self.patch(self.server.db, "run", noted)
+        return names
+
     def test_in_the_background(self) -> None:
-        """Words become searchable by themselves."""
+        """Words become searchable by themselves, and others are let past again and again."""
+        for number in range(120):
+            self.say(self.romeo, f"word{number}")
+        calls = self.follow_calls()
         self.clock.advance(5)
-        self.settle()
-        self.assertEqual(len(self.search(self.juliet, "rose").ids), 2)
+        self.assertEqual(len(calls), 1)
+        for _ in range(9):
+            self.clock.advance(0.03)
+        self.assertEqual(len(calls), 3)
+        self.assertEqual(len(self.search(self.juliet, "word119").ids), 1)
+
+    def test_not_while_much_is_to_be_written(self) -> None:
+        """Then words can wait."""
+        calls = self.follow_calls(log=False)
+        for number in range(100):
+            self.say(self.romeo, f"word{number}")
+        self.clock.pump([0.5] * 11)
+        self.assertEqual(calls, [])
 
 
 class OnPostgreSQL(ServerTestCase):
