@@ -72,7 +72,11 @@ class MAM(Module[MAMOptions]):
         self._marks = not self.options.pm.no_stanzaid_element
         self._retracts = self.options.message_retraction
         self._archived: Count = self.archived
-        self._upkeep = Upkeep(self.host, self.messages, self.db, self.options)
+        self._upkeep = Upkeep(self.host, self.messages, self.db, self.options, self.later)
+
+    def stop(self) -> None:
+        """Leaves the words of messages to another host."""
+        self._upkeep.stop()
 
     # -- archiving
 
@@ -205,8 +209,7 @@ class MAM(Module[MAMOptions]):
     @every(5.0)
     def follow(self) -> None:
         """Makes the words of new messages searchable while not much else is to be written."""
-        if self.options.full_text_search:
-            self.host.in_background(self._upkeep.follow())
+        self._upkeep.follow()
 
     @every(3600.0)
     def let_go(self) -> None:

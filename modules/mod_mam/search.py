@@ -1,8 +1,8 @@
 """The words of messages: SQLite's FTS5, or PostgreSQL's text search.
 
-The index follows the log some thousand messages at a time: a message costs nothing here when
-it passes. Each entry holds the owners of the archives that show the message as words of
-their own, so that one look-up finds a user's messages among everybody's.
+The index follows the log some messages at a time: a message costs nothing here when it passes.
+Each entry holds the owners of the archives that show the message as words of their own, so that
+one look-up finds a user's messages among everybody's.
 """
 
 import html

@@ -1,12 +1,11 @@
 """What happens to archives behind the scenes: search index, retention, retraction, commands."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
-
-from twisted.internet.task import deferLater
 
 from modules.mod_mam import results, retention, retraction, search
 from modules.mod_mam.options import MAMOptions
@@ -27,12 +26,25 @@ _FEW = 50
 """Messages that become searchable in one go: a commit that comes meanwhile waits for them."""
 _PAUSE = 0.03
 """Seconds between two such goes."""
+_LONG_PAUSE = 0.5
+"""The same while many messages are to be written."""
 
 
 class Upkeep:
     """Works on the archives of one host."""
 
-    def __init__(self, host: "Host", log: MessageLog, db: Database, options: MAMOptions) -> None:
+    def __init__(
+        self,
+        host: "Host",
+        log: MessageLog,
+        db: Database,
+        options: MAMOptions,
+        later: Callable[..., object],
+    ) -> None:
+        """
+        :param later: calls a function after some seconds, unless the module is stopped before.
+        """
+        self._later = later
         self._host = host
         self._log = log
         self._db = db
@@ -43,24 +55,41 @@ class Upkeep:
             None if keeps.max_messages == inf else int(keeps.max_messages),
         )
         self._busy = False
-        self._following = False
 
     # -- search
 
-    async def follow(self) -> None:
-        """Makes the words of messages that were logged meanwhile searchable, a few at a time.
+    def follow(self) -> None:
+        """Begins to make the words of messages that were logged meanwhile searchable.
 
-        Whoever sends a message waits for the same writer. So others are let past between two goes,
-        and as long as there are many of them nothing is done.
+        That is done a few at a time: whoever sends a message waits for the same writer. So others
+        are let past between two goes, and as long as there are many of them nothing is done. One
+        host does it for all, since they share the log.
         """
-        if self._following:
-            return
-        self._following = True
+        if self._text and self._log.reader is None:
+            self._log.reader = self
+            self._go_on()
+
+    def stop(self) -> None:
+        """Leaves that to others."""
+        if self._log.reader is self:
+            self._log.reader = None
+
+    def _go_on(self) -> None:
+        if self._log.busy:
+            self._later(_LONG_PAUSE, self._go_on)
+        else:
+            self._host.in_background(self._go())
+
+    async def _go(self) -> None:
+        left = False
         try:
-            while not self._log.busy and await self._follow(_FEW):
-                await deferLater(self._host.server.clock, _PAUSE)
+            left = await self._follow(_FEW)
         finally:
-            self._following = False
+            if self._log.reader is self:  # else it was stopped meanwhile
+                if left:
+                    self._later(_PAUSE, self._go_on)
+                else:
+                    self._log.reader = None
 
     async def follow_to_the_end(self) -> None:
         """Makes the words of all messages that are logged searchable, for somebody who waits."""

@@ -8,7 +8,7 @@ thousands of messages at once, in their order, by one statement.
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Connection, TextClause, bindparam, delete, func, insert, select, text
+from sqlalchemy import Connection, TextClause, bindparam, delete, func, select, text
 
 from mongoosetw.messagelog.tables import (
     IN_RECIPIENTS,
@@ -21,6 +21,7 @@ from mongoosetw.messagelog.tables import (
     messages,
     positions,
 )
+from mongoosetw.storage.upsert import upsert
 
 # Written by hand: the same for both databases but for one word, and one step for SQLite.
 _INDEX: Final = f"""
@@ -76,7 +77,7 @@ _PASSED = delete(positions).where(
     positions.c.kind == bindparam("k_kind"),
     positions.c.id < bindparam("k_id"),
 )
-_ARRIVE = insert(positions)
+_ARRIVE: Final = upsert(positions)
 _REACHES = (
     select(positions.c.node, func.max(positions.c.id))
     .where(positions.c.kind == REACH)
@@ -97,7 +98,7 @@ def arrive(connection: Connection, node: int, kind: int, identifier: int) -> Non
     """Notes how far a node has come, unless it has come further."""
     if identifier > position(connection, node, kind):
         row = {"node": node, "kind": kind, "id": identifier}
-        connection.execute(_ARRIVE, row)
+        connection.execute(_ARRIVE[connection.dialect.name], row)
         _pass(connection, node, kind, identifier)
 
 

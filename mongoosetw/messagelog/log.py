@@ -72,6 +72,7 @@ class MessageLog:
     :ivar alone: there are no other nodes.
     :ivar succession: what comes before what a session is given.
     :ivar held: what is on its way to sessions.
+    :ivar reader: who is working off what was logged, little by little; None: nobody.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -97,6 +98,7 @@ class MessageLog:
         self._nodes = LogNodes(self, server)
         self.succession = self._nodes.succession
         self._may_wait = self._nodes.may_wait
+        self.reader: object | None = None
         self.held = Held(self._writer, self._ids, self._may_wait)
         self._reach = Reach(self._writer)
         self._batch = WRITTEN
@@ -378,7 +380,7 @@ class MessageLog:
 
         Without a database nobody waits: messages are taken up to the bound, then refused.
         """
-        if self._writer.sealed < _TOO_MANY or self._writer.away:
+        if self._writer.waiting < _TOO_MANY or self._writer.away:
             return None
         return self._writer.barrier()
 

@@ -88,9 +88,9 @@ class LogWriter:
         """
         :param name: of the calls in logs and metrics.
         :param tables: those of the rows; within a commit they are written in this order.
-        :param limit: units that may wait.
-        :param byte_limit: bytes that they may hold, by what ``add`` was told.
-        :param size: most units of one commit.
+        :param limit: units and rows alone that may wait.
+        :param byte_limit: bytes that they may hold, by what the writer was told.
+        :param size: how many one commit takes, after which no more are added to it.
         :param interval: seconds between the beginnings of two commits, at least. A commit
             costs as much as some hundred rows.
         :param longest: how long that becomes while commits hold many units: where there is
@@ -326,11 +326,10 @@ class LogWriter:
         """One by one, to find what the database refuses: returns its answers, by place."""
         refused: dict[int, Exception] = {}
         while True:
-            attempt = connection.begin_nested()
-            if self._writes_all_but(refused, batch, connection):
-                attempt.commit()
-                return refused
-            attempt.rollback()
+            with connection.begin_nested() as attempt:
+                if self._writes_all_but(refused, batch, connection):
+                    return refused
+                attempt.rollback()
 
     def _writes_all_but(
         self, refused: dict[int, Exception], batch: Batch, connection: Connection

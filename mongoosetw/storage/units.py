@@ -42,7 +42,7 @@ class Batch:
         changed as long as the batch gathers.
     :ivar last: the place of the last row.
     :ivar entries: all else, each with its place.
-    :ivar count: rows that were put, and entries.
+    :ivar count: places: rows that were put, units and removals.
     :ivar weight: the bytes that they hold.
     :ivar settled: whether the commit happened, or never will.
     :ivar error: the first error of a settled batch; None: all of it is committed.
@@ -100,7 +100,6 @@ class Batch:
 
     def more(self, place: int, table: Table, row: Row) -> None:
         """Takes one more row for a place: all rows of a place are stored, or none is."""
-        self.count += 1
         self.entries.append((place, ((table, row),)))
 
     def when_committed(self, callback: Done) -> None:

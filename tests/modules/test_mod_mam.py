@@ -339,7 +339,9 @@ class QueryTests(ArchiveTestCase):
 
 
 class SearchTests(ArchiveTestCase):
-    """Words of messages."""
+    """Words of messages; there are two hosts, which share the log."""
+
+    hosts = ("localhost", "example.org")
 
     def setUp(self) -> None:
         """Some messages."""
@@ -395,7 +397,7 @@ class SearchTests(ArchiveTestCase):
         return names
 
     def test_in_the_background(self) -> None:
-        """Words become searchable by themselves, and others are let past again and again."""
+        """Words become searchable by themselves; others are let past again and again."""
         for number in range(120):
             self.say(self.romeo, f"word{number}")
         calls = self.follow_calls()

@@ -296,7 +296,7 @@ class PaceTests(OfflineTestCase):
 
     def test_sender_waits_for_the_disk(self) -> None:
         """While too much waits for the disk, a sender's next message does, too; none is lost."""
-        self.patch(log, "_BUSY", 2)
+        self.patch(log, "_TOO_MANY", 2)
         juliet = self.juliet("b")
         juliet.enable_sm()
         stream = self.romeo.protocol.stream
