@@ -1,18 +1,9 @@
-"""Python's interpreter, set for a server: the collector of cyclic garbage, and its threads."""
+"""Python's interpreter, set for a server: the collector of cyclic garbage."""
 
 import gc
-import sys
 from typing import Final
 
 _THRESHOLDS: Final = (10_000, 20, 20)
-_SWITCH_INTERVAL: Final = 0.000_05
-"""Seconds.
-
-A thread of the database that wants to go on waits so long before it asks the reactor's thread for
-the interpreter. At each read from a socket or write to one that lets go of the interpreter for a
-moment and wakes the other, mostly in vain, and the waiting begins anew. With Python's default of
-5 ms a thread was woken a hundred times for each commit.
-"""
 
 
 def settle() -> None:
@@ -25,4 +16,3 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
