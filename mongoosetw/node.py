@@ -14,7 +14,7 @@ from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.error import ReactorNotRunning
 
-from mongoosetw import interpreter
+from mongoosetw import collector
 from mongoosetw.c2s.listener import CertificateUnusable
 from mongoosetw.cluster.discovery import Seat
 from mongoosetw.cluster.membership import Membership
@@ -96,7 +96,7 @@ class NodeService(Service):
         self.add_commands(control, server)
         self._control = ControlService(reactor, control, self.control_path())
         self._control.startService()
-        interpreter.settle()
+        collector.settle()
         self._running = True
         self.announce()
 

@@ -84,7 +84,6 @@ class Offline(Module[OfflineOptions]):
     async def start(self) -> None:
         """Opens the message log."""
         self.messages: MessageLog = await self.host.open_message_log()
-        self._alone = self.messages.alone
         self._catching: dict[SessionLike, tuple[CatchUp, Deferred[None]]] = {}
         self._not_ready: set[SessionLike] = set()
         self._turns: dict[JID, DeferredLock] = {}
@@ -141,7 +140,7 @@ class Offline(Module[OfflineOptions]):
             if entry is not None and not entry.fresh and self._is_on_its_way(entry):
                 self.messages.settle(session.bare, (entry,))  # it is written right now
                 event.stanza = marked(stanza, session.bare)
-            elif (self._catching or (entry is not None and not self._alone)) and (
+            elif (self._catching or (entry is not None and not self.messages.alone)) and (
                 self._is_for_another(session, stanza)
             ):
                 self.messages.enter(stanza)

@@ -198,10 +198,10 @@ class MessageLog:
             return self._log(stanza)
         if entry.batch is not self._writer.gathering:
             try:
-                entry.batch = self._writer.room()
+                batch = entry.batch = self._writer.apart()
             except DatabaseUnavailable as error:
                 raise StanzaError("internal-server-error", "wait") from error
-            entry.place = entry.batch.apart()
+            entry.place = batch.last
             if stanza.receipt is not None:
                 self._await(stanza, entry)
         return entry

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from mongoosetw.storage.bulk import BulkTable, Key, Row, bulk_table, rows
+from mongoosetw.storage.bulk import BulkTable, Key, Row, bulk_table, rows_of
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.faults import timed_out
 from mongoosetw.storage.units import Batch, Done, Entries, Removal, Unit, sum_up
@@ -59,7 +59,7 @@ class LogWriter:
 
     *Without a database* units wait, and are tried again after a growing delay for as long as
     it takes; callbacks just come late. When ``limit`` units or ``byte_limit`` bytes wait,
-    ``add``, ``put`` and ``room`` raise DatabaseUnavailable and nothing is taken. ``remove``
+    ``add``, ``put`` and ``apart`` raise DatabaseUnavailable and nothing is taken. ``remove``
     always succeeds.
 
     *Over a database without threads* (tests) the commit comes with the next turn of the clock
@@ -69,7 +69,7 @@ class LogWriter:
 
     :ivar gathering: the batch that takes what is added now, if there is one; its units may still
         be extended.
-    :ivar sealed: units and removals that are not committed yet, of the batches that take no more.
+    :ivar waiting: units, rows alone and removals that are not committed yet.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class LogWriter:
         self._interval = interval if db.threaded else 0.0
         self._longest = max(interval, longest) if db.threaded else 0.0
         self._next = 0.0
-        self.sealed = 0
-        self._weight = 0  # of the same
+        self.waiting = 0
+        self._weight = 0  # of the batches that take no more
 
     def add(self, unit: Unit, done: Done | None = None, size: int = 0) -> Batch:
         """Takes a unit; it is committed with the returned batch.
@@ -124,19 +124,21 @@ class LogWriter:
         :param size: about how many bytes the rows hold.
         :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
         """
-        batch = self.room()
-        batch.take(unit, done, size)
+        batch = self.apart(size)
+        batch.take(unit, done)
         return batch
 
-    def room(self) -> Batch:
-        """The batch that takes what is added now; there is room for one more.
+    def apart(self, size: int = 0) -> Batch:
+        """Takes a place, ``last`` of the returned batch, without a row of the first table.
 
+        It is for rows of other tables (:meth:`Batch.more`), or for who waits with the batch.
+
+        :param size: about how many bytes will be there.
         :raises DatabaseUnavailable: too much is waiting, or the writer is closed.
         """
-        batch = self.gathering
-        if batch is not None and batch.count < batch.room and batch.weight <= batch.byte_room:
-            return batch
-        return self._make_room()
+        batch = self.put((), size)
+        batch.last = -batch.count
+        return batch
 
     def put(self, row: Row, size: int = 0) -> Batch:
         """Takes a row of the first table, under a key that was never used before.
@@ -154,6 +156,7 @@ class LogWriter:
         values += row
         batch.count += 1
         batch.weight += size
+        self.waiting += 1
         return batch
 
     def _make_room(self) -> Batch:
@@ -175,13 +178,11 @@ class LogWriter:
         batch = self.gathering or self._new_batch()
         if batch.count >= self._size:
             batch = self._new_batch()
+        batch.count += 1
+        batch.last = -batch.count
         batch.take(removal, done)
+        self.waiting += 1
         return batch
-
-    @property
-    def waiting(self) -> int:
-        """Units and removals that are not committed yet."""
-        return self.sealed + (0 if self.gathering is None else self.gathering.count)
 
     @property
     def weight(self) -> int:
@@ -223,13 +224,12 @@ class LogWriter:
     def _seal(self) -> None:
         """The batch that takes what is added takes no more."""
         if self.gathering is not None:
-            self.sealed += self.gathering.count
             self._weight += self.gathering.weight
             self.gathering = None
 
     def _new_batch(self) -> Batch:
         self._seal()
-        room = min(self._size, self._limit - self.sealed)
+        room = min(self._size, self._limit - self.waiting)
         batch = self.gathering = Batch(room, self._byte_limit - self._weight)
         self._batches.append(batch)
         if not self._busy and self._call is None:
@@ -275,7 +275,7 @@ class LogWriter:
             logger.info("log_resumed name=%s waiting=%d", self._name, self.waiting)
         self._delay = 0.0
         self._batches.popleft()
-        self.sealed -= batch.count
+        self.waiting -= batch.count
         self._weight -= batch.weight
         if self._db.threaded:  # it works on while callbacks do
             self._busy = False
@@ -303,7 +303,7 @@ class LogWriter:
         unavailable = DatabaseUnavailable(_said(failure))
         logger.error("log_lost name=%s units=%d reason=%s", self._name, self.waiting, unavailable)
         batches, self._batches, self.gathering = self._batches, deque(), None
-        self.sealed = self._weight = 0
+        self.waiting = self._weight = 0
         for batch in batches:
             batch.settle({}, unavailable)
 
@@ -351,7 +351,7 @@ class LogWriter:
 
     def _each(self, batch: Batch) -> Iterator[tuple[int, Callable[[Connection], None]]]:
         width = next(iter(self._tables.values())).width
-        for number, row in enumerate(rows(batch.values, width)):
+        for number, row in enumerate(rows_of(batch.values, width)):
             yield number * width, partial(self._write_entries, list(row), (), False)
         for entry in batch.entries:
             yield entry[0], partial(self._write_entries, [], (entry,), False)

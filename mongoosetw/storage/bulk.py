@@ -67,7 +67,7 @@ def _key_of(table: Table) -> Callable[[Row], Key]:
     return itemgetter(*(columns.index(column) for column in table.primary_key.columns))
 
 
-def rows(values: Sequence[Any], width: int) -> list[Row]:
+def rows_of(values: Sequence[Any], width: int) -> list[Row]:
     """Rows whose values are one after the other."""
     return [values[start : start + width] for start in range(0, len(values), width)]
 
@@ -209,7 +209,7 @@ class _PostgreSQLTable:
         if fresh:
             self._copy_in(connection, values)
         else:
-            each = rows(values, self.width)
+            each = rows_of(values, self.width)
             named = [dict(zip(self._columns, row, strict=True)) for row in each]
             connection.execute(self._insert, named)
 

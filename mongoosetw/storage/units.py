@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Table
 
-from mongoosetw.storage.bulk import BulkTable, Key, Row, rows
+from mongoosetw.storage.bulk import BulkTable, Key, Row, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class Batch:
 
     :ivar values: of those rows; the place of a row is where its first value is, and it may be
         changed as long as the batch gathers.
-    :ivar last: the place of the last row.
+    :ivar last: the place that was given last; a negative one has no row among ``values``.
     :ivar entries: all else, each with its place.
-    :ivar count: places: rows that were put, units and removals.
+    :ivar count: places that were given.
     :ivar weight: the bytes that they hold.
     :ivar settled: whether the commit happened, or never will.
     :ivar error: the first error of a settled batch; None: all of it is committed.
@@ -82,21 +82,14 @@ class Batch:
         self._dones: dict[int, Done] = {}  # by place
         self._callbacks: list[Done] = []
 
-    def take(self, entry: Unit | Removal, done: Done | None = None, size: int = 0) -> None:
-        """Takes a unit or a removal.
+    def take(self, entry: Unit | Removal, done: Done | None) -> None:
+        """Takes a unit or a removal at the last place.
 
         :param done: is told of it.
         """
-        place = self.apart()
-        self.entries.append((place, entry))
-        self.weight += size
+        self.entries.append((self.last, entry))
         if done is not None:
-            self._dones[place] = done
-
-    def apart(self) -> int:
-        """A place for rows of which none is of the first table."""
-        self.count += 1
-        return -self.count
+            self._dones[self.last] = done
 
     def more(self, place: int, table: Table, row: Row) -> None:
         """Takes one more row for a place: all rows of a place are stored, or none is."""
@@ -151,7 +144,8 @@ def sum_up(
     kept: dict[Table, list[Any]] = {table: [] for table in tables}
     by_key: dict[Table, dict[Key, Row]] = {table: {} for table in gone}
     if first in gone:
-        by_key[first] = {tables[first].key(row): row for row in rows(values, tables[first].width)}
+        alone = rows_of(values, tables[first].width)
+        by_key[first] = {tables[first].key(row): row for row in alone}
     for _, entry in entries:
         if isinstance(entry, Removal):
             gone[entry.table].update(entry.keys)

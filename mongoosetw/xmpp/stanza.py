@@ -341,7 +341,7 @@ class Stanza:
         whole, (start, end) = self._xml, self._span
         if whole is None or whole is not self._raw or start >= end:
             return self._extended(children, xml)
-        self._xml = self._raw = b"".join((whole[:end], xml, whole[end:]))
+        self._xml = self._raw = whole[:end] + xml + whole[end:]
         self._span = (start, end + len(xml))
         self._inner = self._element = None
         self.known_children = children

@@ -8,8 +8,16 @@ import sys
 from typing import Any
 
 import slixmpp
+from slixmpp.xmlstream import ET
+from slixmpp.xmlstream.handler import Collector
+from slixmpp.xmlstream.matcher import StanzaPath
 
 MESSAGES = 120
+SEARCH = """
+<query xmlns='urn:xmpp:mam:2' queryid='words'><x xmlns='jabber:x:data' type='submit'>
+<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>
+<field var='{urn:xmpp:fulltext:0}fulltext'><value>77</value></field></x></query>
+"""
 
 
 class ArchiveClient(slixmpp.ClientXMPP):  # type: ignore[misc]
@@ -34,6 +42,16 @@ class ArchiveClient(slixmpp.ClientXMPP):  # type: ignore[misc]
         """Becomes available."""
         self.send_presence()
         self.ready.set()
+
+
+async def search(client: ArchiveClient) -> list[str]:
+    """The bodies of the messages that have a word."""
+    results = Collector("words", StanzaPath("message/mam_result@queryid=words"))
+    client.register_handler(results)
+    asked = client.make_iq_set()
+    asked.xml.append(ET.fromstring(SEARCH))
+    await asked.send()
+    return [m["mam_result"]["forwarded"]["stanza"]["body"] for m in results.stop()]
 
 
 async def archive(port: int) -> None:
@@ -64,6 +82,7 @@ async def archive(port: int) -> None:
         async for message in alice["xep_0313"].iterate(reverse=True, rsm={"max": 10}, total=10)
     ]
     print("newest", sorted(map(int, last)) == list(range(MESSAGES - 7, MESSAGES + 3)))
+    print("words", await search(bob) == ["77"])
     information = await bob["xep_0313"].get_archive_metadata()
     print("metadata", bool(information["mam_metadata"]["start"]["id"]))
     for client in (alice, bob):

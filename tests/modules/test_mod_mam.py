@@ -406,6 +406,7 @@ class SearchTests(ArchiveTestCase):
         for _ in range(9):
             self.clock.advance(0.03)
         self.assertEqual(len(calls), 3)
+        self.assertEqual(len(self.search(self.juliet, "rose").ids), 2)
         self.assertEqual(len(self.search(self.juliet, "word119").ids), 1)
 
     def test_not_while_much_is_to_be_written(self) -> None:

@@ -38,8 +38,8 @@ class RowsAloneTests(LogCase):
         batch = self.log.put((1, "romeo", b""))
         batch.more(batch.last, OWNER, ("juliet", 1))
         self.flush()
-        batch = self.log.room()
-        batch.more(batch.apart(), OWNER, ("nurse", 1))
+        batch = self.log.apart()
+        batch.more(batch.last, OWNER, ("nurse", 1))
         self.flush()
         self.assertEqual(self.rows(OWNERS), [("juliet", 1), ("nurse", 1)])
 

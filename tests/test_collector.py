@@ -2,7 +2,7 @@
 
 import gc
 
-from mongoosetw import interpreter
+from mongoosetw import collector
 from mongoosetw.c2s.session import Session
 from mongoosetw.c2s.stream import ClientStream
 from mongoosetw.testing.server import ServerTestCase
@@ -45,6 +45,6 @@ class CollectorTests(ServerTestCase):
         thresholds = gc.get_threshold()
         self.addCleanup(gc.set_threshold, *thresholds)
         self.addCleanup(gc.unfreeze)
-        interpreter.settle()
+        collector.settle()
         self.assertGreater(gc.get_freeze_count(), 1000)
         self.assertGreater(gc.get_threshold(), thresholds)
