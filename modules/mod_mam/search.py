@@ -6,7 +6,6 @@ one look-up finds a user's messages among everybody's.
 """
 
 import html
-import json
 import re
 from typing import Any, Final
 
@@ -15,11 +14,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    select,
     text,
 )
 
 from mongoosetw.messagelog.indexing import arrive, position
-from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS
+from mongoosetw.messagelog.tables import IN_RECIPIENTS, IN_SENDERS, messages
 
 SEARCHABLE: Final = 3
 """Kind of position: the words of all messages that the node logged up to it can be found."""
@@ -33,17 +33,11 @@ CREATE: Final = {
     ),
 }
 """Statements that make the index; it is no table that SQLAlchemy knows how to describe."""
-# One statement with one step reads many messages, and another adds them: after each step SQLite's
-# thread waits for the interpreter, and whoever has something to write waits for that thread.
 _ADD: Final = {
-    "sqlite": text(
-        "INSERT OR REPLACE INTO mam_text (rowid, owners, body) SELECT json_extract(value, '$[0]'), "
-        "json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:found)"
-    ),
+    "sqlite": text("INSERT OR REPLACE INTO mam_text (rowid, owners, body) VALUES (:id, :o, :b)"),
     "postgresql": text(
-        "INSERT INTO mam_text (id, words) SELECT CAST(value->>0 AS BIGINT), "
-        "to_tsvector('simple', value->>1) || to_tsvector('simple', value->>2) "
-        "FROM json_array_elements(CAST(:found AS JSON)) ON CONFLICT DO NOTHING"
+        "INSERT INTO mam_text (id, words) VALUES "
+        "(:id, to_tsvector('simple', :o) || to_tsvector('simple', :b)) ON CONFLICT DO NOTHING"
     ),
 }
 _REMOVE: Final = {
@@ -60,18 +54,18 @@ _MATCH: Final = {
         "message_log.id IN (SELECT id FROM mam_text WHERE words @@ to_tsquery('simple', :words))"
     ),
 }
-_NEXT: Final = {
-    "sqlite": text(
-        "SELECT json_group_array(json_array(id, sender, recipient, flags, stanza)) FROM ("
-        "SELECT id, sender, recipient, flags, stanza FROM message_log "
-        "WHERE id > :after AND (id & 255) = :node ORDER BY id LIMIT :most) AS found"
-    ),
-    "postgresql": text(
-        "SELECT json_agg(json_build_array(id, sender, recipient, flags, stanza)) FROM ("
-        "SELECT id, sender, recipient, flags, stanza FROM message_log "
-        "WHERE id > :after AND (id & 255) = :node ORDER BY id LIMIT :most) AS found"
-    ),
-}
+_NEXT = (
+    select(
+        messages.c.id,
+        messages.c.sender,
+        messages.c.recipient,
+        messages.c.flags,
+        messages.c.stanza,
+    )
+    .where(messages.c.id > bindparam("after"), messages.c.id.op("&")(255) == bindparam("node"))
+    .order_by(messages.c.id)
+    .limit(bindparam("most"))
+)
 _BODY: Final = re.compile(r"<body(?: [^>]*)?>(.*?)</body>", re.DOTALL)
 _TAG: Final = re.compile(r"<[^>]*>")
 _WORD: Final = re.compile(r"\w+")
@@ -79,21 +73,18 @@ _WORD: Final = re.compile(r"\w+")
 
 def follow(connection: Connection, node: int, most: int) -> bool:
     """Makes the words of some more messages of a node searchable; False if that was all."""
-    dialect = connection.dialect.name
     after = position(connection, node, SEARCHABLE)
-    given = {"after": after, "node": node, "most": most}
-    found: Any = connection.execute(_NEXT[dialect], given).scalar() or []
-    rows: list[list[Any]] = json.loads(found) if isinstance(found, str) else found
+    rows = connection.execute(_NEXT, {"after": after, "node": node, "most": most}).all()
     if not rows:
         return False
     add = [
-        (identifier, _owners(sender, recipient, flags), words)
-        for identifier, sender, recipient, flags, stanza in rows
-        if flags and (words := _words(stanza))
+        {"id": row.id, "o": _owners(row), "b": words}
+        for row in rows
+        if row.flags and (words := _words(row.stanza))
     ]
     if add:
-        connection.execute(_ADD[dialect], {"found": json.dumps(add)})
-    arrive(connection, node, SEARCHABLE, max(row[0] for row in rows))
+        connection.execute(_ADD[connection.dialect.name], add)
+    arrive(connection, node, SEARCHABLE, rows[-1].id)
     return len(rows) == most
 
 
@@ -116,9 +107,9 @@ def pattern(dialect: str, owner: int, asked: str) -> str:
     return " & ".join([f"'o{owner}'", *(f"'{word}'" for word in found)])
 
 
-def _owners(sender: int, recipient: int, flags: int) -> str:
-    shown = [sender] if flags & IN_SENDERS else []
-    shown += [recipient] if flags & IN_RECIPIENTS else []
+def _owners(row: Any) -> str:
+    shown = [row.sender] if row.flags & IN_SENDERS else []
+    shown += [row.recipient] if row.flags & IN_RECIPIENTS else []
     return " ".join(f"o{owner}" for owner in shown)
 
 
