@@ -102,6 +102,8 @@ class LogWriter:
         self._name = name
         dialect = db.engine.dialect
         self._tables: dict[Table, BulkTable] = {t: bulk_table(t, dialect) for t in tables}
+        first = self._tables[tables[0]]
+        self._single = first.single * first.width  # so many values are one statement
         self._limit = limit
         self._byte_limit = byte_limit
         self._size = size
@@ -232,13 +234,17 @@ class LogWriter:
         room = min(self._size, self._limit - self.waiting)
         batch = self.gathering = Batch(room, self._byte_limit - self._weight)
         self._batches.append(batch)
-        if not self._busy and self._call is None:
+        if self._call is not None and not self._delay:
+            self._call.reset(0)
+        elif self._call is None and not self._busy:
             self._call = self._clock.callLater(self._rest, self._wake_up)
         return batch
 
     @property
     def _rest(self) -> float:
-        """Seconds to the next commit."""
+        """Seconds to the next commit: a batch that takes no more has nothing to wait for."""
+        if self._batches[0] is not self.gathering:
+            return 0.0
         return max(0.0, self._next - self._clock.seconds())
 
     def _wake_up(self) -> None:
@@ -257,7 +263,8 @@ class LogWriter:
 
     def _write(self, batch: Batch, *, fresh: bool) -> None:
         write = partial(self._write_batch, batch, fresh)
-        self._db.run(self._name, write).addBoth(self._written, batch, fresh)
+        single = not batch.entries and len(batch.values) <= self._single
+        self._db.run(self._name, write, single=single).addBoth(self._written, batch, fresh)
 
     def _written(self, result: Failure | None, batch: Batch, fresh: bool) -> None:
         if not isinstance(result, Failure):

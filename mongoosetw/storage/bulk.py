@@ -26,8 +26,8 @@ Row: TypeAlias = Sequence[Any]
 Key: TypeAlias = Any
 """The primary key's value; a tuple, in the key's order, if it has several columns."""
 
-_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-_FILLING = 8  # rows; another statement costs as much
+_SIZES = (1, 2, 3, *(2**n * quarters // 4 for n in range(2, 11) for quarters in (4, 5, 6, 7)), 2048)
+_MOST_KEYS = 256  # SQLITE_MAX_EXPR_DEPTH is 1 000
 _PARAMETERS = 32_766  # SQLITE_MAX_VARIABLE_NUMBER
 _CHUNK = 2_000
 
@@ -37,13 +37,15 @@ class BulkTable(Protocol):
 
     :ivar key: takes the key out of a row.
     :ivar width: how many values a row has.
+    :ivar single: of so many rows ``insert`` makes a single statement; 0: never.
     """
 
     key: Callable[[Row], Key]
     width: int
+    single: int
 
     def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
-        """Inserts rows, but none whose key is there already.
+        """Inserts rows, at least one, but none whose key is there already.
 
         :param values: of one row after the other.
         :param fresh: none of the keys should be there; an IntegrityError tells if one is.
@@ -83,10 +85,12 @@ def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 class _SQLiteTable:
-    """One step of the virtual machine for up to 256 rows.
+    """One step of the virtual machine for up to 2 048 rows.
 
-    There are statements of a few sizes, so that each is prepared once; what little is missing to
-    the next size is filled with the last row again, which does nothing but take its time.
+    After each step the thread waits for the interpreter, which under load takes longer than the
+    step. There are statements of a few sizes, so that each is prepared once; what little is
+    missing to the next size is filled with the last row again, which does nothing but take its
+    time.
     """
 
     def __init__(self, table: Table) -> None:
@@ -97,6 +101,7 @@ class _SQLiteTable:
         self._keys = [f'"{column.name}" = ?' for column in table.primary_key.columns]
         most = _PARAMETERS // self.width
         self._sizes = [size for size in _SIZES if size <= most]
+        self.single = self._sizes[-1]
         self._insert = cache(self._make_insert)
         self._delete = cache(self._make_delete)
 
@@ -112,25 +117,13 @@ class _SQLiteTable:
 
     def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """See :class:`BulkTable`."""
-        done, all_rows = 0, len(values) // self.width
-        while done < all_rows:
-            end = done + self._sized(all_rows - done)
-            chunk = values[done * self.width : end * self.width]
+        for chunk in _chunks(values, self.single * self.width):
             self._execute(connection, self._insert, chunk, self.width)
-            done = end
-
-    def _sized(self, rows: int) -> int:
-        """How many of these rows go into one statement: all, unless that takes much filling."""
-        if rows >= self._sizes[-1]:
-            return self._sizes[-1]
-        above = bisect_left(self._sizes, rows)
-        filling = self._sizes[above] - rows
-        return rows if filling <= _FILLING else self._sizes[above - 1]
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
         """See :class:`BulkTable`."""
         width = len(self._keys)
-        for chunk in _chunks(keys, _SIZES[-1]):
+        for chunk in _chunks(keys, _MOST_KEYS):
             values = list(chain.from_iterable(chunk) if width > 1 else chunk)
             self._execute(connection, self._delete, values, width)
 
@@ -138,12 +131,12 @@ class _SQLiteTable:
         self,
         connection: Connection,
         statement: Callable[[int], str],
-        values: list[Any],
+        values: Sequence[Any],
         width: int,
     ) -> None:
         given = len(values) // width
         size = self._sizes[bisect_left(self._sizes, given)]
-        execute(connection, statement(size), values + values[-width:] * (size - given))
+        execute(connection, statement(size), [*values, *(values[-width:] * (size - given))])
 
 
 # PostgreSQL 15, "Binary Format" of COPY: signature, flags, length of the header's extension.
@@ -191,6 +184,8 @@ _PACKERS: tuple[tuple[type[Any], _Packer], ...] = (
 
 class _PostgreSQLTable:
     """A binary COPY; INSERT with ON CONFLICT where rows may be there already."""
+
+    single = 0
 
     def __init__(self, table: Table, packers: Sequence[_Packer]) -> None:
         self.key = _key_of(table)

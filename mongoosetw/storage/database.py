@@ -140,12 +140,18 @@ class Database:
         """A database without threads in a file, for tests and tools."""
         return cls(sqlite_engine(path), None)
 
-    def run(self, name: str, function: Callable[[Connection], T]) -> Deferred[T]:
+    def run(
+        self, name: str, function: Callable[[Connection], T], *, single: bool = False
+    ) -> Deferred[T]:
         """Runs a function that may write; the Deferred fires after the commit.
 
         Calls that wait share one transaction, each in a savepoint of its own.
+
+        :param single: the function runs one statement of SQLite, in the driver's words: alone it
+            is a transaction by itself, which spares the thread the wait for the interpreter
+            after BEGIN and COMMIT.
         """
-        return self._submit(self._writers, Work(name, function), write=True)
+        return self._submit(self._writers, Work(name, function, single=single), write=True)
 
     def read(self, name: str, function: Callable[[Connection], T]) -> Deferred[T]:
         """Runs a function that only reads."""

@@ -30,13 +30,17 @@ class Work:
     :ivar outcome: what the Deferred is to fire with; a Failure to fail.
     :ivar submitted: when the call was made, on ``time.monotonic``'s clock.
     :ivar began: when it was run, 0.0 before.
+    :ivar single: it is one statement, for which SQLite needs no transaction around it.
     """
 
-    __slots__ = ("began", "deferred", "function", "name", "outcome", "submitted")
+    __slots__ = ("began", "deferred", "function", "name", "outcome", "single", "submitted")
 
-    def __init__(self, name: str, function: Callable[[Connection], Any]) -> None:
+    def __init__(
+        self, name: str, function: Callable[[Connection], Any], *, single: bool = False
+    ) -> None:
         self.name = name
         self.function = function
+        self.single = single
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
         self.submitted = time.monotonic()
@@ -51,6 +55,8 @@ def perform(connection: Connection, works: list[Work], *, write: bool) -> None:
     """
     if not write:
         _read(connection, works)
+    elif len(works) == 1 and works[0].single:
+        works[0].outcome = _outcome(connection, works[0])
     elif not _write_at_once(connection, works) and len(works) > 1:
         _write_apart(connection, works)
 

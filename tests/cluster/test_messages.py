@@ -180,7 +180,7 @@ class LostNodeTests(MessagesTestCase):
         self.run_for(6)
         self.assertIsNotNone(self.host("c").sessions.get(juliet.jid))
 
-    def _never(self, name: str, work: object) -> Deferred[None]:
+    def _never(self, name: str, work: object, *, single: bool = False) -> Deferred[None]:
         return fail(DatabaseUnavailable("it is away"))
 
     def test_senders_node_and_acknowledged(self) -> None:

@@ -388,10 +388,12 @@ class SearchTests(ArchiveTestCase):
         """
         run, names = self.server.db.run, list[str]()
 
-        def noted(name: str, function: Any) -> Any:
+        def noted(name: str, function: Any, **options: Any) -> Any:
             names.extend([name] * (name == "mam_follow"))
             refused = name == "message_log" and not log
-            return fail(DatabaseUnavailable("gone")) if refused else run(name, function)
+            if refused:
+                return fail(DatabaseUnavailable("gone"))
+            return run(name, function, **options)
 
         self.patch(self.server.db, "run", noted)
         return names

@@ -115,10 +115,12 @@ class LogCase(ThreadedCase):
         """
         run, left = self.db.run, list(results)
 
-        def failing_run(name: str, function: Any) -> Deferred[Any]:
+        def failing_run(name: str, function: Any, **options: Any) -> Deferred[Any]:
             error = left.pop(0) if left else None
             if error is None:
-                return run(name, function)
-            return run(name, function).addCallback(lambda _: fail(error)) if after else fail(error)
+                return run(name, function, **options)
+            if not after:
+                return fail(error)
+            return run(name, function, **options).addCallback(lambda _: fail(error))
 
         self.patch(self.db, "run", failing_run)

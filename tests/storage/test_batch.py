@@ -338,6 +338,31 @@ class SQLiteLogWriterTests(LogWriterTests):
         self.wait_for(log.barrier())
         self.assertEqual(len(self.told), 2_001)
 
+    def test_full_batch_does_not_wait(self) -> None:
+        """What takes no more is committed before the next commit's time."""
+        log = self.writer(interval=1000.0, size=10)
+        self.add(0, log=log)
+        self.wait_for(log.barrier())
+        batches = [self.add(number, log=log) for number in range(1, 12)]
+        full: Deferred[None] = Deferred()
+        batches[0].when_committed(full.callback)
+        self.assertIsNone(self.wait_for(full))
+        self.assertEqual(self.ids(), list(range(11)))
+        self.assertFalse(batches[-1].settled)
+
+    def test_full_batch_behind_a_commit_does_not_wait(self) -> None:
+        """Nor if it has become full while another one was committed."""
+        log, held = self.writer(interval=1000.0, size=10), self.held(self.db.run)
+        self.add(0, log=log)
+        self.pump()
+        batches = [self.add(number, log=log) for number in range(1, 12)]
+        held.release()
+        full: Deferred[None] = Deferred()
+        batches[0].when_committed(full.callback)
+        self.assertIsNone(self.wait_for(full))
+        self.assertEqual(self.ids(), list(range(11)))
+        self.assertFalse(batches[-1].settled)
+
     def test_interval_ends_with_the_writer(self) -> None:
         """Who closes the writer does not wait for the next commit's time."""
         log, held = self.writer(interval=1000.0), self.held(self.db.run)

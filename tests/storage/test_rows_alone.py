@@ -1,11 +1,22 @@
 """Rows that the writer of logs takes alone, and what belongs to them."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.work import DatabaseUnavailable
 from tests.storage.log_case import MESSAGE, OWNER, OWNERS, LogCase
+
+
+def _trace(connection: Connection, told: Callable[[str], object]) -> None:
+    """Has each statement of an SQLite connection told."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.set_trace_callback(told)
 
 
 class RowsAloneTests(LogCase):
@@ -91,6 +102,24 @@ class SQLiteRowsAloneTests(RowsAloneTests):
     def database(self) -> Database:
         """A new file."""
         return self.sqlite()
+
+    def test_rows_alone_are_one_statement(self) -> None:
+        """SQLite commits it by itself, unless it takes several or something else is with it."""
+        statements: list[str] = []
+        self.wait_for(self.db.run("trace", partial(_trace, told=statements.append)))
+        statements.clear()
+        for number in range(700):
+            self.log.put((number, "romeo", b""))
+        self.flush()
+        self.assertEqual([s.partition(" ")[0] for s in statements], ["INSERT"])
+        statements.clear()
+        for number in range(700, 3_000):
+            self.log.put((number, "romeo", b""))
+        self.add(3_000)
+        self.flush()
+        found = [s.partition(" ")[0] for s in statements]
+        self.assertEqual(found, ["INSERT", "BEGIN", "INSERT", "INSERT", "COMMIT"])
+        self.assertEqual(self.ids(), list(range(3_001)))
 
 
 class PostgreSQLRowsAloneTests(RowsAloneTests):

@@ -31,9 +31,9 @@ class MemoryTests(PrivacyTestCase):
         for method in ("run", "read"):
             call = getattr(self.server.db, method)
 
-            def counted(name: str, function: Any, call: Any = call) -> Any:
+            def counted(name: str, function: Any, call: Any = call, **options: Any) -> Any:
                 names.append(name)
-                return call(name, function)
+                return call(name, function, **options)
 
             self.patch(self.server.db, method, counted)
         return names
