@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql
 
-from mongoosetw.storage.driver import call, execute
+from mongoosetw.storage.driver import call
 
 Row: TypeAlias = Sequence[Any]
 """Values for all columns of a table, in the table's order."""
@@ -136,7 +136,10 @@ class _SQLiteTable:
     ) -> None:
         given = len(values) // width
         size = self._sizes[bisect_left(self._sizes, given)]
-        execute(connection, statement(size), [*values, *(values[-width:] * (size - given))])
+        filled = [*values, *(values[-width:] * (size - given))]
+        sql = statement(size)
+        # once, as if it were many: sqlite3 does not ask for the last row's id then
+        call(connection, sql, lambda driver: driver.executemany(sql, (filled,)))
 
 
 # PostgreSQL 15, "Binary Format" of COPY: signature, flags, length of the header's extension.
