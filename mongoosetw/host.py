@@ -170,10 +170,10 @@ class Host:
             if self.hooks.handled(FilterLocalPacket):
                 event = FilterLocalPacket(stanza, self)
                 outcome = self.hooks.fire(event)
-                if isinstance(outcome, Deferred):
-                    return Deferred.fromCoroutine(self._receive_later(event, outcome))
                 if outcome is STOP:
                     return None
+                if outcome is not None:  # isinstance(outcome, Deferred) is a call of Python
+                    return Deferred.fromCoroutine(self._receive_later(event, outcome))
                 stanza = event.stanza
             return self._deliver(stanza)
         except (StanzaError, HookFailed) as error:

@@ -147,11 +147,11 @@ class Session:
             if hooks.handled(UserSendPacket):
                 packet = UserSendPacket(stanza, self)
                 outcome = hooks.fire(packet)
-                if isinstance(outcome, Deferred):
-                    later = Deferred.fromCoroutine(self._receive_later(packet, outcome))
-                    return _holding(stanza, later)
                 if outcome is STOP:
                     return None
+                if outcome is not None:
+                    later = Deferred.fromCoroutine(self._receive_later(packet, outcome))
+                    return _holding(stanza, later)
                 stanza = packet.stanza
             pending = self._send_on(stanza)
             return pending if pending is None else _holding(stanza, pending)
@@ -167,10 +167,10 @@ class Session:
         if self.host.hooks.handled(hook):
             event = hook(stanza, self)
             outcome = self.host.hooks.fire(event)
-            if isinstance(outcome, Deferred):
-                return Deferred.fromCoroutine(self._receive_later(event, outcome))
             if outcome is STOP:
                 return None
+            if outcome is not None:  # isinstance(outcome, Deferred) is a call of Python
+                return Deferred.fromCoroutine(self._receive_later(event, outcome))
             stanza = event.stanza
         return self._route(stanza)
 
