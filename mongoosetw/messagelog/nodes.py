@@ -55,8 +55,6 @@ _RECENT: Final = 3600.0
 """Seconds: messages that began to wait before that were found by whoever has come since."""
 _UNDER_WAY: Final = 60.0
 """Seconds: what a node was told longer ago has arrived if its link is lost now."""
-_DOUBT: Final = 5.0
-"""Seconds after a loss, after which nobody waits for that any more."""
 _LOOKS: Final = 3
 """Ticks after a loss: what has just been sent then has been on its way for long by the last."""
 
@@ -379,7 +377,6 @@ class LogNodes:
         self._takeover.lost(node.number)
         if not self._mesh.left(node.name):  # who leaves has nothing on its way
             self.written.doubt(node.number)
-            self._timers.later(_DOUBT, self.written.believe, node.number)
 
     def look_after_held(self) -> None:
         """After a loss, what is on its way to sessions that nobody knows any more waits."""

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mongoosetw.cluster.sessions.calls import CallFailed
 from mongoosetw.timers import Timers
+
+_DOUBT: Final = 5.0
+"""Seconds after a loss, after which nobody waits for that any more."""
 
 
 class BeingWritten:
@@ -17,7 +20,7 @@ class BeingWritten:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._writers: Counter[int] = Counter()  # by owner
-        self._doubtful: set[int] = set()
+        self._doubtful: dict[int, object] = {}  # each loss of a node is another one
         self._broken: dict[int, set[int]] = {}
         self._waiting: list[Deferred[None]] = []
 
@@ -54,11 +57,17 @@ class BeingWritten:
 
     def doubt(self, number: int) -> None:
         """A node is lost, and what it had on its way has no rows yet."""
-        self._doubtful.add(number)
+        loss = self._doubtful[number] = object()
+        self._timers.later(_DOUBT, self._doubt_no_longer, number, loss)
+
+    def _doubt_no_longer(self, number: int, loss: object) -> None:
+        """Nobody waits any more for what was lost then; but maybe the node was lost once more."""
+        if self._doubtful.get(number) is loss:
+            self.believe(number)
 
     def believe(self, number: int) -> None:
         """It has, or nobody waits for that any more."""
-        self._doubtful.discard(number)
+        self._doubtful.pop(number, None)
         if not self._doubtful:
             self._go_on()
             self._broken.clear()

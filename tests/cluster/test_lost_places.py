@@ -72,6 +72,26 @@ class LostPlaceTests(MessagesTestCase):
         self.run_for(10)
         self.assertEqual(bodies(juliet), ["older", "newer"])
 
+    def test_where_a_node_is_lost_twice(self) -> None:
+        """What a node leaves that was lost a moment before, too, comes before what is newer."""
+        self.register("juliet@localhost")
+        self.romeo.send("</stream:stream>")
+        self.kill("c")
+        self.run_for(0.5)
+        self.start("c")
+        self.run_for(2)
+        self.comes("c")
+        self.romeo = self.comes("c", "romeo@localhost")
+        self.run_for(1)
+        self.say("older")
+        self.run_for(1)
+        self.kill("c")  # 4.5 seconds after the first time
+        juliet = self.comes("b")
+        self.romeo = self.comes("b", "romeo@localhost")
+        self.say("newer")
+        self.run_for(6)
+        self.assertEqual(bodies(juliet), ["older", "newer"])
+
     def test_where_the_recipient_has_moved_from(self) -> None:
         """What was on its way by a lost link comes before what waited behind that for the move."""
         self._move_behind_a_lost_link(priority=0)
