@@ -103,7 +103,7 @@ class LogWriter:
         dialect = db.engine.dialect
         self._tables: dict[Table, BulkTable] = {t: bulk_table(t, dialect) for t in tables}
         first = self._tables[tables[0]]
-        self._single = first.single * first.width  # so many values are one statement
+        self._at_once = first.at_once * first.width  # so many values are one statement
         self._limit = limit
         self._byte_limit = byte_limit
         self._size = size
@@ -263,7 +263,7 @@ class LogWriter:
 
     def _write(self, batch: Batch, *, fresh: bool) -> None:
         write = partial(self._write_batch, batch, fresh)
-        single = not batch.entries and len(batch.values) <= self._single
+        single = not batch.entries and len(batch.values) <= self._at_once
         self._db.run(self._name, write, single=single).addBoth(self._written, batch, fresh)
 
     def _written(self, result: Failure | None, batch: Batch, fresh: bool) -> None:

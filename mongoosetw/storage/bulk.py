@@ -37,12 +37,13 @@ class BulkTable(Protocol):
 
     :ivar key: takes the key out of a row.
     :ivar width: how many values a row has.
-    :ivar single: of so many rows ``insert`` makes a single statement; 0: never.
+    :ivar at_once: so many rows ``insert`` writes by a statement that is a transaction by itself; 0:
+        it needs one around it.
     """
 
     key: Callable[[Row], Key]
     width: int
-    single: int
+    at_once: int
 
     def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """Inserts rows, at least one, but none whose key is there already.
@@ -101,7 +102,7 @@ class _SQLiteTable:
         self._keys = [f'"{column.name}" = ?' for column in table.primary_key.columns]
         most = _PARAMETERS // self.width
         self._sizes = [size for size in _SIZES if size <= most]
-        self.single = self._sizes[-1]
+        self.at_once = self._sizes[-1]
         self._insert = cache(self._make_insert)
         self._delete = cache(self._make_delete)
 
@@ -117,7 +118,7 @@ class _SQLiteTable:
 
     def insert(self, connection: Connection, values: list[Any], *, fresh: bool) -> None:
         """See :class:`BulkTable`."""
-        for chunk in _chunks(values, self.single * self.width):
+        for chunk in _chunks(values, self.at_once * self.width):
             self._execute(connection, self._insert, chunk, self.width)
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
@@ -188,7 +189,7 @@ _PACKERS: tuple[tuple[type[Any], _Packer], ...] = (
 class _PostgreSQLTable:
     """A binary COPY; INSERT with ON CONFLICT where rows may be there already."""
 
-    single = 0
+    at_once = 0
 
     def __init__(self, table: Table, packers: Sequence[_Packer]) -> None:
         self.key = _key_of(table)

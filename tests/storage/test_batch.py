@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from mongoosetw.storage import migrate
-from mongoosetw.storage.batch import LogWriter
+from mongoosetw.storage.batch import Batch, LogWriter
 from mongoosetw.storage.database import Database
 from mongoosetw.storage.work import CommitUncertain, DatabaseUnavailable
 from tests.storage.case import ThreadedCase
@@ -343,25 +343,30 @@ class SQLiteLogWriterTests(LogWriterTests):
         log = self.writer(interval=1000.0, size=10)
         self.add(0, log=log)
         self.wait_for(log.barrier())
-        batches = [self.add(number, log=log) for number in range(1, 12)]
-        full: Deferred[None] = Deferred()
-        batches[0].when_committed(full.callback)
-        self.assertIsNone(self.wait_for(full))
-        self.assertEqual(self.ids(), list(range(11)))
-        self.assertFalse(batches[-1].settled)
+        full, rest = self.fill(log)
+        self.assert_only_full_is_written(full, rest)
 
     def test_full_batch_behind_a_commit_does_not_wait(self) -> None:
         """Nor if it has become full while another one was committed."""
         log, held = self.writer(interval=1000.0, size=10), self.held(self.db.run)
         self.add(0, log=log)
         self.pump()
-        batches = [self.add(number, log=log) for number in range(1, 12)]
+        full, rest = self.fill(log)
         held.release()
-        full: Deferred[None] = Deferred()
-        batches[0].when_committed(full.callback)
-        self.assertIsNone(self.wait_for(full))
+        self.assert_only_full_is_written(full, rest)
+
+    def fill(self, log: LogWriter) -> tuple[Batch, Batch]:
+        """Adds units 1 to 11 to a writer of batches of ten; the full batch and the next."""
+        batches = [self.add(number, log=log) for number in range(1, 12)]
+        return batches[0], batches[-1]
+
+    def assert_only_full_is_written(self, full: Batch, rest: Batch) -> None:
+        """Waits for the full batch, before which unit 0 was added, without the time's passing."""
+        committed: Deferred[None] = Deferred()
+        full.when_committed(committed.callback)
+        self.assertIsNone(self.wait_for(committed))
         self.assertEqual(self.ids(), list(range(11)))
-        self.assertFalse(batches[-1].settled)
+        self.assertFalse(rest.settled)
 
     def test_interval_ends_with_the_writer(self) -> None:
         """Who closes the writer does not wait for the next commit's time."""

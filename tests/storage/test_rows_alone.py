@@ -67,6 +67,17 @@ class RowsAloneTests(LogCase):
         self.assertEqual((self.ids(), self.rows(OWNERS)), ([1, 2], [("juliet", 1)]))
         self.assertEqual(self.told, [(1, None)])
 
+    def test_row_among_rows_alone_that_is_refused(self) -> None:
+        """Nothing else is with them: the others are stored nevertheless."""
+        batch = self.log.put((1, "romeo", b""))
+        self.log.put((2, None, b""))
+        wrong = batch.last
+        self.log.put((3, "romeo", b""))
+        self.flush()
+        self.assertEqual(list(batch.refused), [wrong])
+        self.assertIsInstance(batch.refused[wrong], IntegrityError)
+        self.assertEqual(self.ids(), [1, 3])
+
     def test_more_that_is_refused(self) -> None:
         """With it the row to which it belongs is refused, and all that does."""
         batch = self.log.put((1, "romeo", b""))
