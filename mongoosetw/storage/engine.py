@@ -1,7 +1,9 @@
 """SQLAlchemy engines for SQLite and PostgreSQL, set for durability."""
 
 import os
-from typing import Any
+import sqlite3
+import time
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -12,6 +14,7 @@ from mongoosetw.storage.driver import execute
 
 BUSY_TIMEOUT = 5000
 """Milliseconds for which SQLite waits for another process."""
+_GLANCE: Final = 0.01  # seconds
 _WRITERS_CACHE = 16 * 1024  # KiB; indexes by owner are written all over
 _JOURNAL_LIMIT = 64 * 1024 * 1024  # bytes; what is left of a longer one when it was needed
 # What was told to be stored survives a crash, whatever the database's default is. Stronger
@@ -101,12 +104,32 @@ def memory_engine() -> Engine:
     return engine
 
 
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Has an SQLite file use a write-ahead log, which it does for good.
+
+    While another process writes to a new file, or has just begun to do the same, SQLite refuses
+    that at once, whatever the timeout is: to wait with locks of one's own might be for ever.
+
+    :raises sqlite3.OperationalError: the other one takes longer than ``BUSY_TIMEOUT``.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of whatever kind
+            if not busy or time.monotonic() > until:
+                raise
+        time.sleep(_GLANCE)
+
+
 def _set_up(engine: Engine, *, durable: bool) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # SQLAlchemy begins transactions itself, below
         if durable:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _keep_a_log(connection)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mongoosetw.config.schema import RDBMSPool
 from mongoosetw.storage import journal, lane
 from mongoosetw.storage.database import Database, DatabaseUnavailable
+from mongoosetw.storage.engine import sqlite_engine
 from tests.storage.case import NAMES, ThreadedCase, add, stored
 
 SLOW = text("SELECT 1 FROM pg_sleep(2)")
@@ -234,6 +235,18 @@ class SharedFileTests(ThreadedCase):
 
 class JournalTests(ThreadedCase):
     """SQLite's journal."""
+
+    def test_two_open_a_new_file(self) -> None:
+        """Who opens a new file while another process writes its first page waits for that."""
+        path = self.mktemp()
+        rival = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.addCleanup(rival.close)
+        rival.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.2, rival.execute, ("ROLLBACK",))
+        end.start()
+        self.addCleanup(end.join)
+        with sqlite_engine(path).connect() as connection:
+            self.assertEqual(connection.exec_driver_sql("PRAGMA journal_mode").scalar(), "wal")
 
     def test_journal_does_not_grow(self) -> None:
         """However much is written while somebody always reads, the journal stays small."""
