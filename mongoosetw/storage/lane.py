@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from mongoosetw.storage.engine import connect
 from mongoosetw.storage.faults import Fault, fault_of
+from mongoosetw.storage.interpreter import HURRY, be_exact
 from mongoosetw.storage.watch import Line
 from mongoosetw.storage.work import CommitUncertain, DatabaseUnavailable, Work, perform, reason
 
@@ -86,6 +87,8 @@ class Lane:
         self._down = False
         self._closed = False
         self._given_up = False
+        self._exact = False
+        self._hurries = False
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
         self._thread.start()
 
@@ -97,6 +100,9 @@ class Lane:
             work.deferred.errback(DatabaseUnavailable("too many calls wait for the database"))
         else:
             self.length += 1
+            if self._exact and not self._hurries:
+                self._hurries = True
+                HURRY.begin()
             self._queue.put(work)
 
     def end(self) -> None:
@@ -126,6 +132,7 @@ class Lane:
             self._line.cut()
 
     def _run(self) -> None:
+        self._exact = self._write and be_exact()
         ends = False
         while not ends:
             batch, ends = self._gather()
@@ -225,6 +232,9 @@ class Lane:
 
     def _deliver(self, batch: list[Work]) -> None:
         self.length -= len(batch)
+        if self._hurries and not self.length:
+            self._hurries = False
+            HURRY.end()
         if self.on_timing is not None:
             now = time.monotonic()
             for work in batch:

@@ -1,6 +1,8 @@
 """Lanes: whose fault an error is, what comes back by itself, order, bounds."""
 
+import os
 import sqlite3
+import sys
 import threading
 import time
 from functools import partial
@@ -13,11 +15,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest
 
 from mongoosetw.config.schema import RDBMSPool
 from mongoosetw.storage import journal, lane
 from mongoosetw.storage.database import Database, DatabaseUnavailable
 from mongoosetw.storage.engine import sqlite_engine
+from mongoosetw.storage.interpreter import Hurry
 from tests.storage.case import NAMES, ThreadedCase, add, stored
 
 SLOW = text("SELECT 1 FROM pg_sleep(2)")
@@ -323,6 +327,37 @@ class QueueTests(ThreadedCase):
         self.failureResultOf(db.run("add", lambda c: add(c, "b")), DatabaseUnavailable)
         held.release()
         self.assertEqual(failures(self.wait([last])), [])
+
+    def test_turns_of_threads(self) -> None:
+        """While something is written, threads ask soon for the interpreter, then as usual."""
+        if not os.access("/proc/self/timerslack_ns", os.W_OK):
+            raise SkipTest("timers cannot be made exact here")
+        self.patch(lane, "HURRY", Hurry())
+        usual = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, usual)
+        db = self.sqlite()
+        self.wait([db.run("first", lambda c: None)])  # now its thread runs
+        reading = self.held(db.read)
+        self.assertEqual(sys.getswitchinterval(), usual)
+        held = self.held(db.run)
+        calls = [db.run("add", lambda c, n=n: add(c, n)) for n in "ab"]  # type: ignore[misc]
+        self.assertLess(sys.getswitchinterval(), usual / 100)
+        held.release()
+        self.wait([held.deferred, *calls])
+        self.assertEqual(sys.getswitchinterval(), usual)
+        reading.release()
+        self.wait([reading.deferred])
+
+    def test_inexact_timers(self) -> None:
+        """Where timers are late in any case, asking sooner would not help."""
+        self.patch(lane, "be_exact", lambda: False)
+        usual = sys.getswitchinterval()
+        db = self.sqlite()
+        self.wait([db.run("first", lambda c: None)])
+        held = self.held(db.run)
+        self.assertEqual(sys.getswitchinterval(), usual)
+        held.release()
+        self.wait([held.deferred])
 
     def test_timing(self) -> None:
         """Every call's name and duration are told, the time in the queue included."""
