@@ -219,9 +219,9 @@ class Offline(Module[OfflineOptions]):
     def acknowledged(self, event: MessagesAcknowledged) -> None:
         """The client has the messages: they wait no longer."""
         session = event.session
-        self.messages.settle(session.bare, [stanza.log for stanza in event.stanzas])
+        self.messages.settle(session.bare, event.entries)
         if catching := self._catching.get(session):
-            catching[0].acknowledged(len(event.stanzas))
+            catching[0].acknowledged(len(event.entries))
 
     @on(UnacknowledgedMessage, Order.DEFAULT)
     def unacknowledged(self, event: UnacknowledgedMessage) -> Outcome:

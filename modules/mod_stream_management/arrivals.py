@@ -89,8 +89,4 @@ class Arrivals:
 
 
 def _unacknowledged(item: Item) -> Unacknowledged:
-    if not item.log:
-        return item.data, None, item.at
-    stanza = Stanza.parse(item.data)
-    stanza.log = Entry(item.log, shown=item.shown)
-    return item.data, stanza, item.at
+    return item.data, Entry(item.log, shown=item.shown) if item.log else None, item.at

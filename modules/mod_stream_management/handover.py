@@ -187,7 +187,7 @@ class HandOver:
         self.moving[ledger.resume_id] = moving
         self._host.hooks.fire(SessionPacks(ledger.session, state))
         log = self._host.server.message_log
-        entries = [stanza.log for _, stanza, _ in ledger if stanza is not None]
+        entries = [entry for _, entry, _ in ledger if entry is not None]
         try:
             if log is not None and entries:
                 await log.part_with(ledger.session.bare, entries)
@@ -288,7 +288,7 @@ class HandOver:
     async def take(self, ledger: SessionLedger) -> None:
         """Has the messages that a client has not acknowledged on their way to its session here."""
         log, session = self._host.server.message_log, ledger.session
-        entries = [stanza.log for _, stanza, _ in ledger if stanza is not None]
+        entries = [entry for _, entry, _ in ledger if entry is not None]
         for entry in entries:
             entry.holder = 0  # nobody else holds it any more
         if log is not None and entries:
@@ -367,9 +367,10 @@ def _pass_on(
 
     :param known: so many of the items were packed.
     """
-    for number, (data, stanza, at) in enumerate(items):
-        if stanza is not None or (number >= known and data.startswith(b"<message")):
-            reroute(session, [(data, stanza, at)])
+    for number, item in enumerate(items):
+        data, entry, _ = item
+        if entry is not None or (number >= known and data.startswith(b"<message")):
+            reroute(session, [item])
         elif number >= known and data.startswith(b"<presence"):
             place.deliver(Stanza.parse(data))  # which is corrected there if it is too old
         elif number >= known:
@@ -377,9 +378,8 @@ def _pass_on(
 
 
 def _items(ledger: SessionLedger) -> Iterator[Item]:
-    for data, stanza, at in ledger:
-        if stanza is None:
+    for data, entry, at in ledger:
+        if entry is None:
             yield Item(data, at)
         else:
-            entry = stanza.log
             yield Item(data, at, entry.id, entry.shown)

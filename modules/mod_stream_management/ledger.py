@@ -10,7 +10,6 @@ from modules.mod_stream_management.options import StreamManagementOptions
 from mongoosetw.c2s.session import Session
 from mongoosetw.net.flush import TurnFlusher
 from mongoosetw.xmpp import sm
-from mongoosetw.xmpp.stanza import Stanza
 
 _GROWTH: Final = 50
 """So many stanzas without a request are asked for at once."""
@@ -103,7 +102,7 @@ class SessionLedger(sm.StreamLedger):
         self.timeout = timeout
         self.expires_at: float | None = None
         self.dropping = False
-        self.dropped: Stanza | None = None
+        self.dropped: sm.Unacknowledged | None = None
         self.acknowledged_before: int | None = None
         self._asked = 0
         self._listed: float | None = None

@@ -37,7 +37,6 @@ from mongoosetw.xmpp.delay import delayed
 from mongoosetw.xmpp.errors import StreamError
 from mongoosetw.xmpp.jid import JID
 from mongoosetw.xmpp.parser import Nonza
-from mongoosetw.xmpp.stanza import Stanza
 from mongoosetw.xmpp.xep import XEP
 
 FLAG: Final = "sm"
@@ -202,9 +201,9 @@ class StreamManagement(Module[StreamManagementOptions]):
 
     def _settle(self, ledger: SessionLedger, h: int) -> None:
         gone = ledger.acknowledge(h)
-        stanzas = [stanza for _, stanza, _ in gone if stanza is not None]
-        if stanzas:
-            self.host.hooks.fire(MessagesAcknowledged(ledger.session, stanzas))
+        entries = [entry for _, entry, _ in gone if entry is not None]
+        if entries:
+            self.host.hooks.fire(MessagesAcknowledged(ledger.session, entries))
 
     # -- resumption
 
@@ -274,9 +273,9 @@ class StreamManagement(Module[StreamManagementOptions]):
     def resend(self, ledger: SessionLedger) -> None:
         """§5: writes what the client has not handled."""
         session = ledger.session
-        for data, stanza, at in ledger:
-            stanza = stanza or Stanza.parse(data)
-            session.send_bytes(delayed(stanza, self.host.domain, at).to_bytes())
+        for item in ledger:
+            stanza = delayed(sm.stanza_of(item), self.host.domain, item[2])
+            session.send_bytes(stanza.to_bytes())
         if self.options.ack:
             ledger.ask()
         self.host.hooks.fire(SessionResumed(session))
@@ -332,7 +331,7 @@ class StreamManagement(Module[StreamManagementOptions]):
         ledger.end_waiting()
         left = ledger.take()
         if ledger.dropped is not None:  # tells those who keep the log that there is something
-            left.insert(0, (b"", ledger.dropped, 0.0))
+            left.insert(0, ledger.dropped)
         self.rerouted_count.inc(len(left))
         reroute(session, left)
 
@@ -425,12 +424,13 @@ class StreamManagement(Module[StreamManagementOptions]):
         """What is in the message log stays there alone; a message that is not is too precious."""
         ledger.dropping = True
         while ledger.queued > self.rules.limit:
-            data, stanza, _ = ledger.oldest()
-            if stanza is None and data.startswith(b"<message"):
+            data, entry, _ = ledger.oldest()
+            if entry is None and data.startswith(b"<message"):
                 self.later(0, self._give_up, ledger)
                 return
-            ledger.drop()
-            ledger.dropped = stanza or ledger.dropped
+            dropped = ledger.drop()
+            if entry is not None:
+                ledger.dropped = dropped
             self.overflow_count.inc()
 
 

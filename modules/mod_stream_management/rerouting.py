@@ -7,15 +7,14 @@ from mongoosetw.hooks.bus import STOP
 from mongoosetw.hooks.routing import UnacknowledgedMessage
 from mongoosetw.xmpp.delay import delayed
 from mongoosetw.xmpp.errors import StanzaError
-from mongoosetw.xmpp.sm import Unacknowledged
-from mongoosetw.xmpp.stanza import Stanza
+from mongoosetw.xmpp.sm import Unacknowledged, stanza_of
 
 
 def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
     """Treats stanzas as if they had been sent to an unavailable resource (XEP-0198 §4)."""
     host = session.host
-    for data, stanza, at in items:
-        stanza = stanza or Stanza.parse(data)
+    for item in items:
+        stanza = stanza_of(item)
         if stanza.kind == "iq":
             # RFC 6121 §8.5.3.2.3; answers to an iq are dropped by the router
             host.router.bounce(stanza, StanzaError("service-unavailable"))
@@ -24,4 +23,4 @@ def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
                 if stanza.type in ("", "normal"):
                     # It was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now.
                     stanza = stanza.copy(to=session.bare)
-                host.route(delayed(stanza, host.domain, at))
+                host.route(delayed(stanza, host.domain, item[2]))

@@ -10,6 +10,7 @@ from mongoosetw.xmpp.stanza import Stanza
 
 if TYPE_CHECKING:  # types only
     from mongoosetw.host import Host
+    from mongoosetw.messagelog import Entry
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class MessagesAcknowledged(Hook):
     """A client has acknowledged messages that are in the message log (XEP-0198)."""
 
     session: SessionLike
-    stanzas: list[Stanza]
+    entries: "list[Entry]"
 
 
 @dataclass(slots=True)

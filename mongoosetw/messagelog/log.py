@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # types only
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_Entered: TypeAlias = list[tuple[int, Stanza]]  # with their places
+_Entered: TypeAlias = list[Any]  # each behind its place; tuples would be more for the collector
 _LIMIT = 20_000
 _INTERVAL = 0.002  # seconds between commits
 _LONGEST = 0.035  # seconds, under load
@@ -242,7 +242,7 @@ class MessageLog:
         stanza.receipt.hold()
         if entry.batch is not self._batch:
             self._begin(entry.batch)
-        self._entered.append((entry.place, stanza))
+        self._entered += (entry.place, stanza)
 
     def _begin(self, batch: Batch) -> None:
         """Notes from now on which stanzas count as handled when a batch is committed."""
@@ -254,7 +254,7 @@ class MessageLog:
         if isinstance(error, DatabaseUnavailable):
             return  # the server stops: the senders get no acknowledgement, and send them again
         refused = batch.refused
-        for place, stanza in entered:
+        for place, stanza in zip(entered[::2], entered[1::2], strict=True):
             if refused and place in refused:
                 logger.error("message_not_logged id=%d", stanza.log.id, exc_info=refused[place])
                 self._router.bounce(stanza, StanzaError("internal-server-error", "wait"))

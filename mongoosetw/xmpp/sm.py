@@ -6,7 +6,7 @@ Counts grow without end inside; only on the wire they are taken modulo 2³² (§
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.errors import StreamError
@@ -51,9 +51,9 @@ class CountTooHigh(Exception):
         )
 
 
-Unacknowledged = tuple[bytes, Stanza | None, float]
-"""A stanza that was sent and not acknowledged: its bytes; the stanza itself if it is in the
-message log (else it can be read from the bytes); when it was sent, in seconds since 1970."""
+Unacknowledged = tuple[bytes, Any, float]
+"""A stanza that was sent and not acknowledged: its bytes; its entry in the message log, None if
+it is not there; when it was sent, in seconds since 1970. See :func:`stanza_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class StreamLedger:
 
     def append(self, stanza: Stanza, data: bytes) -> None:
         """Queues a stanza and its bytes. It is run for every one: so this is all that it does."""
-        self._queue.append((data, stanza if stanza.log is not None else None, time()))
+        self._queue.append((data, stanza.log, time()))
         self.sent = sent = self.sent + 1
         if sent >= self.look_at:
             self.on_grown()
@@ -279,6 +279,14 @@ class StanzaReceipt:
         self._holds -= 1
         if not self._holds:
             self._ledger.settle(self._number)
+
+
+def stanza_of(item: Unacknowledged) -> Stanza:
+    """A stanza that was sent, as it was; what is kept until then is only what it takes."""
+    data, entry, _ = item
+    stanza = Stanza.parse(data)
+    stanza.log = entry
+    return stanza
 
 
 def count_in(attributes: Mapping[str, str]) -> int | None:

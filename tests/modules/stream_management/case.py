@@ -1,5 +1,7 @@
 """Two people, one of whom counts stanzas."""
 
+from typing import cast
+
 from mongoosetw.hooks.bus import STOP, Outcome
 from mongoosetw.hooks.c2s import SessionClosed, SessionLike, UserReceiveMessage
 from mongoosetw.hooks.routing import MessagesAcknowledged, UnacknowledgedMessage
@@ -14,10 +16,14 @@ ITEM_NOT_FOUND = f"<item-not-found xmlns='{ns.STANZAS}'/>".encode()
 
 
 class Entry:
-    """Where a message is in the log."""
+    """Where a message is in the log.
 
-    def __init__(self, number: int) -> None:
+    :ivar body: what it says.
+    """
+
+    def __init__(self, number: int, body: str | None) -> None:
         self.id = number
+        self.body = body
 
 
 class FakeLog:
@@ -38,7 +44,7 @@ class FakeLog:
         """Puts a message into the log."""
         if not self.on:
             return
-        stanza.log = Entry(len(self.commits))
+        stanza.log = Entry(len(self.commits), stanza.body)
         if stanza.receipt is not None:
             stanza.receipt.hold()
             self.commits.append(stanza)
@@ -81,7 +87,7 @@ class StreamManagementTestCase(ServerTestCase):
 
         def acknowledged(event: MessagesAcknowledged) -> None:
             log.calls += 1
-            log.settled += [stanza.body for stanza in event.stanzas]
+            log.settled += [entry.body for entry in cast("list[Entry]", event.entries)]
 
         def unacknowledged(event: UnacknowledgedMessage) -> Outcome:
             log.left.append(event.stanza.body)
