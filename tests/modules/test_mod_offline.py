@@ -10,6 +10,7 @@ from mongoosetw.testing.client import Client, MemoryTransport
 from mongoosetw.testing.server import ServerTestCase
 from mongoosetw.xmpp import ns
 from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.parser import Limits
 
 
 def bodies(client: Client) -> list[str | None]:
@@ -52,6 +53,13 @@ class OfflineMessageTests(OfflineTestCase):
         self.assertEqual(bodies(juliet), [])
         juliet.send("<presence/>")
         self.assertEqual(bodies(juliet), ["x"])
+
+    def test_longest_message(self) -> None:
+        """The longest message that a listener lets in waits, and arrives, like any other."""
+        frame = "<message to='juliet@localhost' type='chat'><body>{}</body></message>"
+        body = "x" * (Limits().stanza - len(frame.format("")))
+        self.romeo.send(frame.format(body))
+        self.assertEqual(self.juliet("b").output().count(body.encode()), 1)
 
     def test_not_for_archives(self) -> None:
         """A message that must not be archived waits nevertheless (XEP-0334 §4.1)."""

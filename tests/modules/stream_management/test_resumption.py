@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from mongoosetw.hooks.bus import Outcome
 from mongoosetw.hooks.c2s import UserSendMessage
 from mongoosetw.testing.client import HEADER
-from mongoosetw.xmpp import ns
+from mongoosetw.xmpp import ns, parser
 from mongoosetw.xmpp.stanza import Stanza
 from tests.modules.stream_management.case import (
     ITEM_NOT_FOUND,
@@ -33,6 +33,15 @@ class ResumptionTests(StreamManagementTestCase):
         self.say("5")
         self.assertEqual(self.heard(again), ["3", "4", "5"])
         self.romeo.nothing()
+
+    def test_longest_stanza(self) -> None:
+        """What a listener has let in is sent again, though the server has made it longer."""
+        frame = f"<message to='{JULIET}' type='chat'><body>{{}}</body></message>"
+        body = "x" * (parser.Limits().stanza - len(frame.format("")))
+        self.romeo.send(frame.format(body))
+        self.juliet.lose()
+        again = self.juliet.resume(0)
+        self.assertEqual(again.output().count(body.encode()), 1)
 
     def test_counts_go_on(self) -> None:
         """Both counts are carried over (§5)."""
