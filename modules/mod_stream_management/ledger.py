@@ -74,7 +74,7 @@ class SessionLedger(sm.StreamLedger):
     :ivar acknowledged_before: how much had been acknowledged when the queue grew too long,
         while the client is given time.
     :ivar dropping: what exceeds the limit is dropped.
-    :ivar dropped: one of the logged messages that were dropped.
+    :ivar dropped: the last of the logged messages that were dropped.
     """
 
     __slots__ = (

@@ -273,8 +273,8 @@ class StreamManagement(Module[StreamManagementOptions]):
     def resend(self, ledger: SessionLedger) -> None:
         """§5: writes what the client has not handled."""
         session = ledger.session
-        for item in ledger:
-            stanza = delayed(sm.stanza_of(item), self.host.domain, item[2])
+        for data, entry, at in ledger:
+            stanza = delayed(sm.stanza_of(data, entry), self.host.domain, at)
             session.send_bytes(stanza.to_bytes())
         if self.options.ack:
             ledger.ask()
@@ -428,9 +428,9 @@ class StreamManagement(Module[StreamManagementOptions]):
             if entry is None and data.startswith(b"<message"):
                 self.later(0, self._give_up, ledger)
                 return
-            dropped = ledger.drop()
+            item = ledger.drop()
             if entry is not None:
-                ledger.dropped = dropped
+                ledger.dropped = item
             self.overflow_count.inc()
 
 

@@ -13,8 +13,8 @@ from mongoosetw.xmpp.sm import Unacknowledged, stanza_of
 def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
     """Treats stanzas as if they had been sent to an unavailable resource (XEP-0198 §4)."""
     host = session.host
-    for item in items:
-        stanza = stanza_of(item)
+    for data, entry, at in items:
+        stanza = stanza_of(data, entry)
         if stanza.kind == "iq":
             # RFC 6121 §8.5.3.2.3; answers to an iq are dropped by the router
             host.router.bounce(stanza, StanzaError("service-unavailable"))
@@ -23,4 +23,4 @@ def reroute(session: Session, items: Iterable[Unacknowledged]) -> None:
                 if stanza.type in ("", "normal"):
                     # It was accepted once: RFC 6121 §8.5.3.2.1 would refuse it now.
                     stanza = stanza.copy(to=session.bare)
-                host.route(delayed(stanza, host.domain, item[2]))
+                host.route(delayed(stanza, host.domain, at))

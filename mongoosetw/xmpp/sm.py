@@ -281,9 +281,8 @@ class StanzaReceipt:
             self._ledger.settle(self._number)
 
 
-def stanza_of(item: Unacknowledged) -> Stanza:
-    """A stanza that was sent, as it was; what is kept until then is only what it takes."""
-    data, entry, _ = item
+def stanza_of(data: bytes, entry: Any) -> Stanza:
+    """A stanza that was sent and not acknowledged, out of what was kept of it."""
     stanza = Stanza.parse(data)
     stanza.log = entry
     return stanza
