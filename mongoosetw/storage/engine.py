@@ -14,10 +14,11 @@ from mongoosetw.storage.driver import execute
 
 BUSY_TIMEOUT = 5000
 """Milliseconds for which SQLite waits for another process."""
+JOURNAL_LIMIT = 64 * 1024 * 1024
+"""Bytes; what is left of a longer journal when it was needed."""
 _GLANCE: Final = 0.01  # seconds
 _WRITERS_CACHE = 16 * 1024  # KiB; indexes by owner are written all over
 _PAGE = 8192  # bytes; most of what is written are rows of some hundred, one behind the other
-_JOURNAL_LIMIT = 64 * 1024 * 1024  # bytes; what is left of a longer one when it was needed
 # What was told to be stored survives a crash, whatever the database's default is. Stronger
 # values, which wait for standby servers, stay.
 _DURABLE = (
@@ -133,7 +134,7 @@ def _set_up(engine: Engine, *, durable: bool) -> None:
             connection.execute(f"PRAGMA page_size={_PAGE}")  # of a new file
             _keep_a_log(connection)
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
+            connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT}")
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
         connection.execute("PRAGMA foreign_keys=ON")
 

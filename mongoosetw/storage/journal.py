@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mongoosetw.storage.driver import execute
-from mongoosetw.storage.engine import BUSY_TIMEOUT
+from mongoosetw.storage.engine import BUSY_TIMEOUT, JOURNAL_LIMIT
 
 logger = logging.getLogger(__name__)
 
-_LARGE: Final = 16 * 1024 * 1024
-"""Bytes of a journal beyond which SQLite's own check after every commit has not sufficed."""
+_LARGE: Final = JOURNAL_LIMIT
+"""Bytes of a journal beyond which SQLite's own check after every commit has not sufficed.
+A smaller one that a large transaction has left serves again: that costs less than to extend it."""
 _PATIENCE: Final = 500
 """Milliseconds for which writing may wait for those who read."""
 _LOOK_EVERY: Final = 1.0
