@@ -36,8 +36,6 @@ CREATE TABLE message_log (
 	recipient BIGINT NOT NULL, 
 	flags SMALLINT NOT NULL, 
 	holder BIGINT, 
-	from_jid VARCHAR(3071) NOT NULL, 
-	to_jid VARCHAR(3071) NOT NULL, 
 	stanza TEXT NOT NULL, 
 	PRIMARY KEY (id)
 );

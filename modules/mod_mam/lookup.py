@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
     BindParameter,
@@ -20,9 +20,17 @@ from modules.mod_mam.search import condition, pattern
 from mongoosetw.messagelog.tables import archive, messages
 from mongoosetw.storage.driver import fetch
 from mongoosetw.xmpp.errors import StanzaError
+from mongoosetw.xmpp.jid import JID
+from mongoosetw.xmpp.stanza import Stanza, escape
 
 COUNTED = 5_000
 """Up to so many messages are counted; a larger number is not told (XEP-0059 §2.7 allows that)."""
+_CHUNK: Final = 500
+"""So many messages are read at once to find those from or to a full JID."""
+_ANY: Final = str.maketrans({"\\": "_", " ": "%"})
+"""What LIKE would take for an escape, and what XML may spell as other white space (§3.3.3)."""
+_What: TypeAlias = tuple[bool, bool, bool, str]
+"""What is asked for: messages with somebody, with a full JID, of some ids, with words (dialect)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,19 @@ def page_of(
     :raises StanzaError: ``item-not-found``: a message that the query names is not there.
     """
     _check(connection, owner, {*query.anchors, *query.ids})
-    full = query.with_ is not None and query.with_.resource is not None
+    resource = query.with_.resource if query.with_ is not None else None
     dialect = connection.dialect.name
-    what = (remote is not None, full, bool(query.ids), dialect if query.text else "")
+    what: _What = (
+        remote is not None,
+        resource is not None,
+        bool(query.ids),
+        dialect if query.text else "",
+    )
     values: dict[str, Any] = {
         "owner": owner,
         "remote": remote,
-        "full": str(query.with_),
+        "full": query.with_,
+        "resource": (resource or "").translate(_ANY),
         "ids": query.ids,
         "after": max(query.after, query.page_after),
         "before": min(query.before, query.page_before),
@@ -64,7 +78,7 @@ def page_of(
     }
     if query.text:
         values["words"] = pattern(dialect, owner, query.text)
-    rows = _rows(connection, _page(*what, query.backwards), values)
+    rows = _found(connection, what, values, backwards=query.backwards)
     complete = len(rows) <= query.most
     rows = rows[: query.most]
     if query.backwards:
@@ -77,7 +91,7 @@ def page_of(
 
 def _counts(
     connection: Connection,
-    what: tuple[bool, bool, bool, str],
+    what: _What,
     values: dict[str, Any],
     query: Query,
     rows: list[tuple[int, str]],
@@ -88,7 +102,7 @@ def _counts(
     if whole and complete:
         return len(rows), 0 if rows else None
     values = {**values, "after": query.after, "before": query.before, "most": COUNTED + 1}
-    total = _rows(connection, _count(*what), values)[0][0]
+    total = _number(connection, what, values)
     if total > COUNTED:
         return None, None
     if not rows:
@@ -96,7 +110,45 @@ def _counts(
     if whole:
         return total, total - len(rows) if query.backwards else 0
     values["before"] = rows[0][0]
-    return total, _rows(connection, _count(*what), values)[0][0]
+    return total, _number(connection, what, values)
+
+
+def _found(
+    connection: Connection, what: _What, values: dict[str, Any], *, backwards: bool
+) -> list[tuple[int, str]]:
+    """The first messages that match; or the last ones, the newest first."""
+    page = _page(*what, backwards)
+    _, full, _, _ = what
+    if not full:
+        return _rows(connection, page, values)
+    # Rows do not have the full JIDs: every message would pay for what few ask for
+    most, edge = values["most"], "before" if backwards else "after"
+    values = {**values, "most": _CHUNK}
+    found: list[tuple[int, str]] = []
+    while len(found) < most:
+        rows = _rows(connection, page, values)
+        found += [row for row in rows if _is_with(row[1], values["full"])]
+        if len(rows) < _CHUNK:
+            break
+        values[edge] = rows[-1][0]
+    return found[:most]
+
+
+def _is_with(xml: str, full: JID) -> bool:
+    """Whether a message is from or to a full JID."""
+    if xml.startswith(f"<message from='{escape(full.text)}'"):  # as the server writes it
+        return True
+    stanza = Stanza.parse(xml)
+    return full in (stanza.from_, stanza.to)
+
+
+def _number(connection: Connection, what: _What, values: dict[str, Any]) -> int:
+    """How many messages match, ``most`` if there are more."""
+    remote, full, ids, words = what
+    if full:
+        return len(_found(connection, what, values, backwards=False))
+    number: int = _rows(connection, _count(remote, ids, words), values)[0][0]
+    return number
 
 
 def _rows(
@@ -130,8 +182,9 @@ def _where(remote: bool, full: bool, ids: bool, text: str) -> list[ColumnElement
     if remote:
         found.append(archive.c.remote == bindparam("remote"))
     if full:
-        jid: BindParameter[str] = bindparam("full")
-        found.append(or_(messages.c.from_jid == jid, messages.c.to_jid == jid))
+        # All that may be: an address is written as it is, but for what XML has to spell otherwise
+        resource: BindParameter[str] = bindparam("resource")
+        found.append(or_(messages.c.stanza.contains(resource), messages.c.stanza.contains("&")))
     if ids:
         found.append(_IDS)
     if text:
@@ -149,9 +202,10 @@ def _page(remote: bool, full: bool, ids: bool, text: str, backwards: bool) -> Se
 
 
 @cache
-def _count(remote: bool, full: bool, ids: bool, text: str) -> Select[Any]:
-    chosen = select(archive.c.id).where(*_where(remote, full, ids, text)).limit(bindparam("most"))
-    if full or text:
+def _count(remote: bool, ids: bool, text: str) -> Select[Any]:
+    where = _where(remote, False, ids, text)
+    chosen = select(archive.c.id).where(*where).limit(bindparam("most"))
+    if text:
         chosen = chosen.join_from(archive, messages, archive.c.id == messages.c.id)
     return select(func.count()).select_from(chosen.subquery())
 

@@ -214,8 +214,7 @@ class MessageLog:
         sender, known = stanza.from_, self._owners.known
         assert sender is not None
         here = sender.bare
-        to = stanza.to or here
-        there = to.bare
+        there = here if stanza.to is None else stanza.to.bare
         first = known.get(here.text) or self.owner(here)
         second = known.get(there.text) or self.owner(there)
         identifier = self._ids.next()
@@ -224,7 +223,7 @@ class MessageLog:
         xml = stanza.to_bytes()
         shown = shown_to is here
         flags = IN_SENDERS if shown else 0
-        row = (identifier, first, second, flags, 0, sender.text, to.text, xml.decode())
+        row = (identifier, first, second, flags, 0, xml.decode())
         try:
             batch = self._writer.put(row, len(xml))
         except DatabaseUnavailable as error:

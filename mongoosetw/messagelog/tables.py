@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, SmallInteger, String, Table, Text
 
-from mongoosetw.storage.schema import Schema, metadata
+from mongoosetw.storage.schema import Schema, Step, metadata
 
 IN_SENDERS: Final = 1
 """Flag of a message that its sender's archive shows."""
@@ -40,8 +40,6 @@ messages = Table(
     Column("recipient", BigInteger, nullable=False),
     Column("flags", SmallInteger, nullable=False),
     Column("holder", BigInteger),
-    Column("from_jid", String(3071), nullable=False),
-    Column("to_jid", String(3071), nullable=False),
     Column("stanza", Text, nullable=False),
 )
 """``sender``, ``recipient``: owner numbers of the bare JIDs; ``holder``: sid of the session that
@@ -94,4 +92,13 @@ secret = Table(
 )
 """The key of the owner numbers, made with the tables."""
 
-SCHEMA = Schema("messagelog", 1, (messages, archive, pending, positions, owners, secret))
+_DROP_FULL_JIDS: Final = (
+    "ALTER TABLE message_log DROP COLUMN from_jid",
+    "ALTER TABLE message_log DROP COLUMN to_jid",
+)
+SCHEMA = Schema(
+    "messagelog",
+    2,
+    (messages, archive, pending, positions, owners, secret),
+    {2: Step(pg=_DROP_FULL_JIDS, sqlite=_DROP_FULL_JIDS)},
+)

@@ -332,8 +332,8 @@ class _Expat:
                 bad = "from"
         names = tuple([_names.get(child) or _name(child) for child in self.children])
         stanza = Stanza.received(kind, to, from_, attributes, names, raw, span)
-        if to is not None and str(to) != text:
-            stanza._raw = None  # the address was not in its canonical form: serialise it anew
+        if (to is not None and str(to) != text) or (from_ is not None and str(from_) != sender):
+            stanza._raw = None  # an address was not in its canonical form: serialise it anew
             stanza._inner = raw[span[0] : span[1]]
         self.events.append(BadAddress(stanza, bad) if bad else stanza)
 

@@ -46,7 +46,7 @@ class Tables:
     def log(self, number: int, flags: int = 0, holder: int = 0, node: int = HERE) -> int:
         """Writes what Romeo says to Juliet; its id."""
         written = identifier(number, node)
-        row = (written, ROMEO, JULIET, flags, holder, "romeo@a/1", "juliet@a/2", "<message/>")
+        row = (written, ROMEO, JULIET, flags, holder, "<message/>")
         self._insert(messages, row)
         return written
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import fail
 
+from modules.mod_mam import lookup
 from modules.mod_mam.tables import SCHEMA
 from mongoosetw.core_tables import SCHEMAS
 from mongoosetw.storage.database import Database
@@ -281,6 +282,42 @@ class QueryTests(ArchiveTestCase):
         self.assertEqual(answer.bodies, ["nurse"])
         juliet = self.query(self.romeo, field("with", "juliet@localhost/b"))
         self.assertEqual(juliet.bodies, ["1", "3", "5"])
+
+    def test_with_a_resource(self) -> None:
+        """Messages from and to a full JID, in pages, however many others lie between."""
+        self.patch(lookup, "_CHUNK", 2)
+        self.romeo.send("<message to='juliet@localhost/b' type='chat'><body>6</body></message>")
+        self.romeo.send("<message to='juliet@localhost/c' type='chat'><body>7</body></message>")
+        form = field("with", "juliet@localhost/b")
+        first = self.query(self.romeo, form, rsm="<max>2</max>")
+        self.assertEqual((first.bodies, first.count), (["1", "3"], "4"))
+        rsm = f"<max>2</max><after>{first.fin.set.last}</after>"
+        second = self.query(self.romeo, form, rsm=rsm)
+        self.assertEqual((second.bodies, second.fin["complete"]), (["5", "6"], "true"))
+        self.assertEqual(second.fin.set.first["index"], "2")
+        last = self.query(self.romeo, form, rsm="<max>3</max><before/>")
+        self.assertEqual(last.bodies, ["3", "5", "6"])
+        self.assertEqual(last.fin.set.first["index"], "1")
+        none = self.query(self.romeo, field("with", "juliet@localhost/d"))
+        self.assertEqual((none.bodies, none.count), ([], "0"))
+
+    def test_with_a_resource_spelled_otherwise(self) -> None:
+        """Whatever XML a client has written an address in."""
+        juliet = self.connect("juliet@localhost/it's 100%_a\\b")
+        juliet.send("<presence/>")
+        juliet.send("<message to='romeo@localhost' type='chat'><body>from</body></message>")
+        for number, to in enumerate(
+            (
+                "it's 100%_a\\b",
+                "it's\t100%_a\\b",
+                "it's\r\n100%_a\\b",
+                "&#105;t&apos;s 100%_a&#x5c;b",
+            )
+        ):
+            text = f"<body>to {number}</body>"
+            self.romeo.send(f'<message to="juliet@localhost/{to}" type="chat">{text}</message>')
+        found = self.query(self.romeo, field("with", "juliet@localhost/it's 100%_a\\b"))
+        self.assertEqual(found.bodies, ["from", "to 0", "to 1", "to 2", "to 3"])
 
     def say_to_nurse(self) -> None:
         """One more message, to somebody else."""

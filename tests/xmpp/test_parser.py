@@ -56,6 +56,16 @@ class ParserTests(SynchronousTestCase):
         self.assertEqual(nonza, Nonza(("c", "r"), b"<r xmlns='c'/>"))
         self.assertEqual(end, StreamClosed())
 
+    def test_addresses(self) -> None:
+        """Addresses are passed on in their canonical form, whatever was sent."""
+        for name in ("to", "from"):
+            (stanza,) = parse(
+                f"<message {name}='Romeo@LOCALHOST/A'><body>x</body></message>".encode()
+            )
+            assert isinstance(stanza, Stanza)
+            canonical = f"<message {name}='romeo@localhost/A'><body>x</body></message>"
+            self.assertEqual(stanza.to_bytes(), canonical.encode())
+
     def test_awkward_ends(self) -> None:
         """Tag ends in values and text are no tag ends."""
         cases = {
